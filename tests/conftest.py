@@ -1,0 +1,20 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with the real data sets (CIFAR-10, BreastMNIST, rebuilt DermaMNIST); skips where there is none."""
+    places = [Path(p) for p in os.environ.get("QLCNET_DATA", "").split(os.pathsep) if p] + [ROOT.parent / "shared/data"]
+    for place in places:
+        if (place / "breastmnist" / "breastmnist.npz").is_file():
+            return place
+    pytest.skip("needs the real data sets: set QLCNET_DATA to a folder that holds breastmnist/, cifar-10-batches-py/ …")
