@@ -301,11 +301,14 @@ def parse_params(raw: Mapping[str, Any], origin: str = "params") -> Params:
         return Params.model_validate(raw)
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
-        raise ParamsError(f"{origin}: {len(lines)} wrong " + ("key" if len(lines) == 1 else "keys") + "\n  " + "\n  ".join(lines)) from None
+        count = "1 wrong key" if len(lines) == 1 else f"{len(lines)} wrong keys"
+        raise ParamsError("\n  ".join([f"{origin}: {count}", *lines])) from None
 
 
 def _explain(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"] if part not in ("digits", "medmnist", "cifar10", "npz", "[key]"))
+    loc = [str(part) for part in item["loc"]]
+    # pydantic puts the tag of a tagged union (the source's kind) behind its key; nobody wrote it in params.yaml
+    key = ".".join(part for i, part in enumerate(loc) if part != "[key]" and not (i and loc[i - 1] == "source" and i == 3))
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key (given {item['input']!r}); remove it or correct its spelling"
     if item["type"] == "missing":

@@ -1,0 +1,259 @@
+"""Fit one fold: a pure function from a specification and arrays to predictions, history and weights.
+
+Imports torch, Lightning, timm, torchmetrics and numpy alone (test_fit_imports_only_the_core), so that a worker needs
+neither MLflow nor DVC nor PennyLane.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from qlcnet.config import Backbone, Model, Training
+from qlcnet.data.batches import Batches, InputArray, Statistics, stream
+from qlcnet.data.folds import FoldTable
+from qlcnet.models.cost import count_parameters, multiply_adds
+from qlcnet.models.fast import accelerate
+from qlcnet.models.heads import hardware_evaluations
+from qlcnet.models.module import Classifier
+from qlcnet.models.network import InputChannels, build_network
+
+PREDICT_BATCH = 256  # images; larger gains nothing on one core
+VALIDATION, TEST = 0, 1  # `part` of a prediction
+
+OnEpoch = Callable[[Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """All that determines one fit, but for the arrays: names, sections of params.yaml, seed, device."""
+
+    task: str
+    backbone_name: str
+    model_name: str
+    repeat: int
+    fold: int
+    seed: int
+    backbone: Backbone
+    model: Model
+    training: Training
+    device: str  # "cpu" or "cuda"; `auto` is resolved before
+    fingerprint: str = ""
+
+    @property
+    def name(self) -> str:
+        """Readable and unique within a grid, for example `digits/lcnet_050/hybrid/repeat-0/fold-2`."""
+        return f"{self.task}/{self.backbone_name}/{self.model_name}/repeat-{self.repeat}/fold-{self.fold}"
+
+
+@dataclass
+class FitData:
+    """The arrays of one task: inputs by name (`image`, `quanv:<circuit>`), labels (N,), folds, class names.
+
+    `patches` counts the circuit's positions on one image, by circuit; `circuit_runs` the QNode evaluations that the
+    stored channels took.
+    """
+
+    arrays: dict[str, InputArray]
+    labels: Tensor
+    folds: FoldTable
+    class_names: tuple[str, ...]
+    patches: dict[str, int] = field(default_factory=dict)
+    circuit_runs: dict[str, int] = field(default_factory=dict)
+    _statistics: dict[str, Statistics] = field(default_factory=dict, repr=False)
+
+    def input(self, text: str) -> InputArray:
+        """The array behind an entry of a model's `inputs`."""
+        if text == "grey":
+            image = self.arrays["image"]
+            return InputArray("grey", image.stored, luma=image.stored.shape[3] == 3)
+        name, _, channel = text.partition("/")
+        array = self.arrays[name]
+        if not channel:
+            return array
+        if int(channel) >= array.channels:
+            raise ValueError(f"input {text!r}: {name} has channels 0 to {array.channels - 1}")
+        return InputArray(text, array.stored, array.scale, array.offset, int(channel), shots=array.shots)
+
+    def statistics(self, text: str) -> Statistics:
+        """Per-image sums of an input, computed once a process."""
+        if text not in self._statistics:
+            self._statistics[text] = Statistics.of(self.input(text))
+        return self._statistics[text]
+
+    def to(self, device: str) -> FitData:
+        """The same data with images and labels on `device`."""
+        arrays = {name: array.to(device) for name, array in self.arrays.items()}
+        return FitData(
+            arrays, self.labels.to(device), self.folds, self.class_names, self.patches, self.circuit_runs
+        )
+
+
+@dataclass
+class FitResult:
+    """What a fit leaves: predictions, history (one dict an epoch), weights, facts for config.json, provenance."""
+
+    predictions: dict[str, np.ndarray]
+    history: list[dict[str, float]]
+    weights: dict[str, Tensor]
+    facts: dict[str, Any]
+    seconds: float
+
+
+def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> FitResult:
+    """Train `spec` on its fold's training part and predict the rest with the weights after the last epoch."""
+    started = time.perf_counter()
+    _be_quiet_and_exact()
+    if spec.device != "cpu":
+        data = _on_device(data, spec.device)
+    classes = len(data.class_names)
+    split = data.folds.split(spec.repeat, spec.fold)
+    inputs = [data.input(text) for text in spec.model.inputs]
+    means, sds = zip(*(data.statistics(text).normalisation(split.train) for text in spec.model.inputs), strict=True)
+    mean, sd = np.concatenate(means), np.concatenate(sds)
+
+    training = spec.training
+    common: dict[str, Any] = {"mean": mean, "sd": sd, "input_size": training.input_size}
+    train = Batches(
+        inputs,
+        data.labels,
+        split.train,
+        training.batch_size,
+        augmentation=training.augmentation,
+        shuffle_seed=stream(spec.seed, "order", spec.repeat, spec.fold),  # shared by all models of a fold: paired
+        **common,
+    )
+    validation, test = (
+        Batches(inputs, data.labels, rows, PREDICT_BATCH, **common) for rows in (split.validation, split.test)
+    )
+
+    torch.manual_seed(stream(spec.seed, "weights", spec.repeat, spec.fold))
+    channels = [InputChannels(array.name, array.channels) for array in inputs]
+    network = build_network(spec.model, spec.backbone_name, spec.backbone, channels, classes)
+    side = (training.input_size,) * 2 if training.input_size else tuple(inputs[0].stored.shape[1:3])
+    shape = (sum(c.channels for c in channels), *side)
+    parameters, operations = count_parameters(network), multiply_adds(network, shape)
+    network = network.to(memory_format=torch.channels_last)
+    if spec.device == "cpu":
+        network = accelerate(network, (side[0], side[1]))
+
+    module = Classifier(
+        network,
+        training,
+        classes,
+        class_weights=_class_weights(data.labels[torch.from_numpy(split.train)], classes, training),
+        steps_per_epoch=len(train),
+    )
+    _fit(module, train, validation, spec, on_epoch)
+
+    predictions = _predictions(module, {VALIDATION: validation, TEST: test})
+    facts = {
+        "normalisation": {"channels": [c.text for c in channels], "mean": mean.tolist(), "sd": sd.tolist()},
+        "parameters": parameters,
+        "multiply_adds": operations,
+        "circuit_evaluations": _circuit_evaluations(spec, data, len(split.train), len(split.validation), len(split.test)),
+        "images": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "input_shape": list(shape),
+    }
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    return FitResult(predictions, module.history, weights, facts, time.perf_counter() - started)
+
+
+class _Epochs(pl.Callback):
+    """Hands each finished epoch's metrics on."""
+
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        self.on_epoch = on_epoch
+
+    def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Nothing: the last epoch was handed on when it ended."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Called after the validation of the epoch, when its row of the history is whole."""
+        assert isinstance(module, Classifier)
+        self.on_epoch(module.history[-1])
+
+
+def _fit(module: Classifier, train: Batches, validation: Batches, spec: FitSpec, on_epoch: OnEpoch | None) -> None:
+    trainer = pl.Trainer(
+        accelerator="cpu" if spec.device == "cpu" else "gpu",
+        devices=1,
+        precision="bf16-mixed" if spec.training.precision == "bfloat16" else "32-true",
+        max_epochs=spec.training.epochs,
+        callbacks=[_Epochs(on_epoch)] if on_epoch else [],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        deterministic=True,
+    )
+    trainer.fit(module, train, validation)
+
+
+@torch.inference_mode()
+def _predictions(module: Classifier, parts: Mapping[int, Batches]) -> dict[str, np.ndarray]:
+    module.eval()
+    columns: dict[str, list[np.ndarray]] = {"index": [], "target": [], "part": [], "probabilities": []}
+    for part, batches in parts.items():
+        if not len(batches.rows):
+            continue
+        probabilities = torch.cat([module.network(x).float().softmax(1) for x, _ in batches]).cpu().numpy()
+        columns["index"].append(batches.rows.astype(np.int64))
+        columns["target"].append(batches.labels[torch.from_numpy(batches.rows)].cpu().numpy().astype(np.int64))
+        columns["part"].append(np.full(len(batches.rows), part, np.uint8))
+        columns["probabilities"].append(probabilities.astype(np.float32))
+    return {name: np.concatenate(values) for name, values in columns.items()}
+
+
+def _class_weights(labels: Tensor, classes: int, training: Training) -> Tensor | None:
+    if training.class_weights == "none":
+        return None
+    counts = torch.bincount(labels.cpu(), minlength=classes).clamp(min=1).float()
+    return len(labels) / (classes * counts)
+
+
+def _circuit_evaluations(spec: FitSpec, data: FitData, train: int, validation: int, test: int) -> dict[str, int]:
+    """Evaluations of quantum circuits: as executed here, and what hardware would have needed for the same fit."""
+    images = train + validation + test
+    epochs = spec.training.epochs
+    quanvolution = sum(data.patches[name] for name in spec.model.circuits) * images
+    head = hardware_evaluations(spec.model.head, train * epochs, validation * (epochs + 1) + test)
+    return {
+        "executed": sum(data.circuit_runs[name] for name in spec.model.circuits),
+        "hardware_quanvolution": quanvolution,
+        "hardware_head": head,
+    }
+
+
+_device_data: dict[tuple[int, str], FitData] = {}
+
+
+def _on_device(data: FitData, device: str) -> FitData:
+    """`data` on the accelerator, copied once a process."""
+    key = (id(data), device)
+    if key not in _device_data:
+        _device_data.clear()
+        _device_data[key] = data.to(device)
+    return _device_data[key]
+
+
+def _be_quiet_and_exact() -> None:
+    """One thread, no Lightning advertisements, and no warning about a loader that has no worker processes."""
+    torch.set_num_threads(1)
+    # subnormal numbers cost up to 100 times as much; Adam's moments reach them in dead channels
+    torch.set_flush_denormal(True)
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning.*")
+    warnings.filterwarnings("ignore", message=".*NumPy array is not writable.*")
