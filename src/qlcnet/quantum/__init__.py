@@ -1,0 +1,1 @@
+"""Circuits, their exact polynomials, quanvolution of images, and the trainable layer."""
