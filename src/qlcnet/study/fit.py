@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from qlcnet.config import Backbone, Model, Training
+from qlcnet.config import Training
 from qlcnet.data.batches import Batches, InputArray, Statistics, stream
 from qlcnet.data.folds import FoldTable
 from qlcnet.models.cost import count_parameters, multiply_adds
@@ -26,33 +26,12 @@ from qlcnet.models.fast import accelerate
 from qlcnet.models.heads import hardware_evaluations
 from qlcnet.models.module import Classifier
 from qlcnet.models.network import InputChannels, build_network
+from qlcnet.study.spec import FitSpec
 
 PREDICT_BATCH = 256  # images; larger gains nothing on one core
 VALIDATION, TEST = 0, 1  # `part` of a prediction
 
 OnEpoch = Callable[[Mapping[str, float]], None]
-
-
-@dataclass(frozen=True)
-class FitSpec:
-    """All that determines one fit, but for the arrays: names, sections of params.yaml, seed, device."""
-
-    task: str
-    backbone_name: str
-    model_name: str
-    repeat: int
-    fold: int
-    seed: int
-    backbone: Backbone
-    model: Model
-    training: Training
-    device: str  # "cpu" or "cuda"; `auto` is resolved before
-    fingerprint: str = ""
-
-    @property
-    def name(self) -> str:
-        """Readable and unique within a grid, for example `digits/lcnet_050/hybrid/repeat-0/fold-2`."""
-        return f"{self.task}/{self.backbone_name}/{self.model_name}/repeat-{self.repeat}/fold-{self.fold}"
 
 
 @dataclass

@@ -1,0 +1,53 @@
+# Everything a person types: setup, repro, test, lint, ui, bench. `make repro` on a fresh clone needs Python 3.11+, git, make.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.synced
+# with bytecode written, importing torch, Lightning and timm takes a third of the time
+unexport PYTHONDONTWRITEBYTECODE
+# one thread a process: two processes with two threads each on two cores are 20 to 40 times slower
+export OMP_NUM_THREADS := 1
+export OMP_WAIT_POLICY := PASSIVE
+export MLFLOW_DISABLE_TELEMETRY := true
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup repro test lint ui bench soak lock
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## the environment in .venv, from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("qlcnet needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 setup") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+repro: setup ## run the study of params.yaml (only what is not up to date)
+	dvc repro
+	@echo
+	@echo "report:   $(CURDIR)/results/report.html"
+	@echo "tracking: make ui, then http://127.0.0.1:5000"
+
+test: setup ## the tests
+	pytest
+
+lint: setup ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: setup ## the MLflow UI on 127.0.0.1:5000
+	qlcnet track ui
+
+bench: setup ## every benchmark; each prints a table and, last, one JSON line
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; python $$script; done
+
+soak: setup ## the tests that take longer than ten minutes
+	pytest -m soak
+
+lock: setup ## resolve pyproject.toml anew into requirements.lock: names, versions and hashes, no addresses
+	uv pip compile --quiet --universal --no-header --generate-hashes --no-emit-index-url --all-extras --upgrade pyproject.toml -o requirements.lock

@@ -1,0 +1,271 @@
+"""The commands. Nothing heavy is imported until a command runs: `qlcnet --help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Exit code 0 only when all of it worked; expected errors are one message, not a traceback."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 2
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("matplotlib", "urllib3", "git", "alembic", "numba", "filelock", "fsspec", "asyncio", "distributed"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    run: Handler = options.run
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        print("\nstopped; every finished fold is kept, run the same command to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    except Exception as error:
+        if options.verbose:
+            raise
+        if _is_expected(error):
+            print(f"qlcnet {options.command}: {error}", file=sys.stderr)
+        else:
+            logging.getLogger("qlcnet").exception("qlcnet %s: unexpected error", options.command)
+        return 1
+
+
+def _is_expected(error: Exception) -> bool:
+    """Errors that say what is wrong and how to mend it: raised by our own code, or by the file system."""
+    return isinstance(error, OSError | ValueError) or type(error).__module__.startswith("qlcnet.")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog="qlcnet",
+        description="Does a quantum part help a small CNN on medical images, and is it the quantum that helps?",
+        epilog="`dvc repro` runs fetch, split, quanvolve, train and report for every task of params.yaml.",
+    )
+    parser.add_argument("--version", action="version", version=_Version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, task_help, run in (
+        ("fetch", "bring a task's images here, verified", _fetch),
+        ("split", "write a task's fold table", _split),
+        ("quanvolve", "run every circuit over a task's images", _quanvolve),
+    ):
+        command = _command(commands, name, task_help, f"qlcnet {name} digits", run)
+        command.add_argument("task", help="a key of `datasets` in params.yaml")
+
+    train = _command(commands, "train", "fit every fold that is not yet fitted", "qlcnet train digits --workers 2", _train)
+    train.add_argument("task", help="a key of `datasets` in params.yaml")
+    train.add_argument("--workers", help="fits at a time: a number, or auto (default: execution.workers of params.yaml)")
+    train.add_argument("--scheduler", help="address of a Dask scheduler (default: execution.scheduler of params.yaml)")
+
+    _command(commands, "report", "metrics, tables, figures and the HTML report", "qlcnet report", _report)
+
+    study = _command(commands, "study", "ready-made params.yaml files", "qlcnet study use paper-dermamnist", _study)
+    study.add_argument("action", choices=("list", "show", "use"))
+    study.add_argument("name", nargs="?", help="a name that `qlcnet study list` prints")
+
+    store = _command(commands, "store", "look after finished fits", "qlcnet store export fits.tar", _store)
+    store.add_argument("action", choices=("list", "prune", "export", "import"))
+    store.add_argument("archive", nargs="?", type=Path, help="a .tar file, for export and import")
+    store.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="prune: only fits older than this")
+    store.add_argument("--dry-run", action="store_true", help="prune: say what would go, remove nothing")
+
+    plan = _command(commands, "plan", "fits to do, predicted time, memory and disk", "qlcnet plan --workers 8", _plan)
+    plan.add_argument("--workers", help="predict for so many workers (default: those of this machine)")
+
+    track = _command(commands, "track", "the MLflow projection of the results", "qlcnet track sync", _track)
+    track.add_argument("action", choices=("sync", "ui"), help="sync: add what the tracking store lacks; ui: browse it")
+    track.add_argument("--port", type=int, default=5000, help="ui: port on 127.0.0.1 (default 5000)")
+
+    tune = _command(commands, "tune", "search training settings with Optuna", "qlcnet tune digits --trials 20", _tune)
+    tune.add_argument("task", help="a key of `datasets` in params.yaml")
+    tune.add_argument("--trials", type=int, default=20, help="trials to add to the search (default 20)")
+    tune.add_argument("--model", help="a key of `models` (default: the first)")
+    tune.add_argument("--backbone", help="a key of `backbones` (default: the first)")
+    return parser
+
+
+class _Version:
+    """Looks the version up only when it is asked for."""
+
+    def __str__(self) -> str:
+        from importlib.metadata import version
+
+        return f"qlcnet {version('qlcnet')}"
+
+    def __mod__(self, _: object) -> str:
+        return str(self)
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, example: str, run: Handler
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"Example: {example}")
+    command.add_argument("-v", "--verbose", action="store_true", help="more messages, and tracebacks of errors")
+    command.set_defaults(run=run)
+    return command
+
+
+# --- stages of dvc.yaml -----------------------------------------------------------------------------------------
+
+
+def _task(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # the import of config is worth avoiding for --help
+    from qlcnet.config import ParamsError, load_params
+    from qlcnet.paths import project_root
+
+    root = project_root()
+    params = load_params(root / "params.yaml")
+    if options.task not in params.datasets:
+        raise ParamsError(f"no task {options.task!r} under `datasets` in params.yaml (there: {', '.join(params.datasets)})")
+    return root, params, params.datasets[options.task]
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from qlcnet.data.sources import fetch
+
+    root, params, task = _task(options)
+    fetch(options.task, task, params.data, root)
+    return 0
+
+
+def _split(options: argparse.Namespace) -> int:
+    from qlcnet.data.folds import make_folds
+    from qlcnet.data.imageset import ImageSet
+
+    root, params, task = _task(options)
+    images = ImageSet.load(root / "data" / "raw" / options.task)
+    make_folds(images, task, params.seed).write(root / "data" / "folds" / f"{options.task}.csv")
+    return 0
+
+
+def _quanvolve(options: argparse.Namespace) -> int:
+    from qlcnet.quantum.quanvolve import quanvolve_task
+
+    root, params, _ = _task(options)
+    data = root / "data"
+    quanvolve_task(data / "raw" / options.task, params.circuits, data / "quanvolved" / options.task)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from qlcnet.study.train import train_task
+
+    root, params, _ = _task(options)
+    workers = options.workers or params.execution.workers
+    train_task(params, options.task, root, _workers(workers), options.scheduler or params.execution.scheduler)
+    return 0
+
+
+def _workers(text: str | int) -> int | None:
+    """A number of workers, or None for auto."""
+    if text == "auto":
+        return None
+    if not str(text).isdigit() or int(text) < 1:
+        raise ValueError(f"--workers: {text!r} is neither `auto` nor a number of 1 or more")
+    return int(text)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from qlcnet.config import load_params
+    from qlcnet.paths import project_root
+    from qlcnet.study.report import build_report
+
+    root = project_root()
+    build_report(load_params(root / "params.yaml"), root)
+    return 0
+
+
+# --- around the pipeline ----------------------------------------------------------------------------------------
+
+
+def _study(options: argparse.Namespace) -> int:
+    from qlcnet.presets import list_presets, read_preset, use_preset
+
+    if options.action == "list":
+        for name, summary in list_presets():
+            print(f"{name:20s} {summary}")
+        return 0
+    if not options.name:
+        raise ValueError(f"study {options.action}: which one? `qlcnet study list` prints the names")
+    if options.action == "show":
+        print(read_preset(options.name), end="")
+        return 0
+    print(use_preset(options.name))
+    return 0
+
+
+def _store(options: argparse.Namespace) -> int:
+    from qlcnet.paths import fold_store, project_root
+    from qlcnet.study.store import FoldStore
+
+    root = project_root()
+    store = FoldStore(fold_store(root))
+    if options.action in ("export", "import") and options.archive is None:
+        raise ValueError(f"store {options.action}: name an archive, for example fits.tar")
+    if options.action == "list":
+        total = 0
+        for entry in store.entries():
+            seconds = f"{entry.seconds:8.1f} s" if entry.seconds is not None else "         -"
+            print(f"{entry.fingerprint}  {entry.size / 1e6:7.2f} MB  {seconds}  {entry.name}")
+            total += entry.size
+        print(f"{total / 1e6:.1f} MB in {store.root}")
+    elif options.action == "prune":
+        gone = store.prune(_fingerprints_in_use(root), options.older_than, options.dry_run)
+        verb = "would remove" if options.dry_run else "removed"
+        print(f"{verb} {len(gone)} fits that results/ does not use, {sum(e.size for e in gone) / 1e6:.1f} MB")
+    elif options.action == "export":
+        print(f"{store.export(options.archive)} fits written to {options.archive}")
+    else:
+        print(f"{store.import_(options.archive)} fits taken from {options.archive}")
+    return 0
+
+
+def _fingerprints_in_use(root: Path) -> set[str]:
+    from qlcnet.study.fold_folder import CONFIG, read_config
+
+    return {read_config(path.parent)["fingerprint"] for path in (root / "results" / "folds").rglob(CONFIG)}
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from qlcnet.config import load_params
+    from qlcnet.paths import project_root
+    from qlcnet.study.plan import plan_text
+
+    root = project_root()
+    params = load_params(root / "params.yaml")
+    print(plan_text(params, root, _workers(options.workers or params.execution.workers)))
+    return 0
+
+
+def _track(options: argparse.Namespace) -> int:
+    from qlcnet import tracking
+    from qlcnet.config import load_params
+    from qlcnet.paths import project_root
+
+    root = project_root()
+    if options.action == "sync":
+        print(f"{tracking.sync(root, load_params(root / 'params.yaml'))} runs added")
+        return 0
+    command = tracking.ui_command(root, options.port)
+    os.execvp(command[0], command)
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from qlcnet.tuning import tune
+
+    root, params, _ = _task(options)
+    print(tune(params, options.task, root, options.trials, options.model, options.backbone))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Where fits run: worker processes of this machine, or a Dask cluster. Both behind one small engine interface."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psutil
+
+from qlcnet.study.spec import DataPaths, FitSpec
+
+if TYPE_CHECKING:
+    from qlcnet.study.fit import FitData, FitResult
+
+log = logging.getLogger("qlcnet")
+
+WORKER_MEMORY = 1.2e9  # bytes; measured on CIFAR-10, see docs/scaling.md
+FITS_PER_GPU = 4  # small networks leave most of a large GPU idle
+
+Event = tuple[str, str, Any]  # (kind, fingerprint, payload): ("start", …, worker), ("epoch", …, metrics)
+OnEvent = Callable[[Event], None]
+
+
+class Engine(Protocol):
+    """Runs fits somewhere and reports their epochs to `on_event` of this process."""
+
+    workers: int
+
+    def submit(self, spec: FitSpec) -> Future[FitResult]:
+        """Queue one fit."""
+
+    def costs(self, specs: Sequence[FitSpec]) -> list[float]:
+        """Relative cost of each fit: multiply-adds of a training step times steps."""
+
+    def close(self, abort: bool = False) -> None:
+        """Free the workers; with `abort`, without waiting for running fits."""
+
+
+def auto_workers(fits: int, device: str) -> int:
+    """How many fits to run at a time here: bounded by cores, free memory, what accelerators hold, and fits."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    memory = int(psutil.virtual_memory().available // WORKER_MEMORY)
+    bound = min(cores, memory)
+    if device == "cuda":
+        bound = min(bound, FITS_PER_GPU)
+    return max(1, min(bound, fits))
+
+
+# --- worker processes of this machine ---------------------------------------------------------------------------
+
+_events: Any = None
+_opened: dict[tuple[DataPaths, tuple[str, ...]], FitData] = {}
+
+
+def _start_worker(events: Any) -> None:
+    global _events
+    _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _die_with(sentinel: int) -> None:
+    """Ends this worker when its parent is gone, also after a kill -9."""
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
+def open_cached(paths: DataPaths, circuits: Collection[str]) -> FitData:
+    """A task's arrays, opened once a process."""
+    from qlcnet.study.fit_data import open_fit_data
+
+    key = (paths, tuple(circuits))
+    if key not in _opened:
+        _opened[key] = open_fit_data(paths, circuits)
+    return _opened[key]
+
+
+def _run_local(spec: FitSpec, paths: DataPaths, circuits: tuple[str, ...]) -> FitResult:
+    from qlcnet.study.fit import fit_fold
+
+    _events.put(("start", spec.fingerprint, f"pid {os.getpid()}"))
+    data = open_cached(paths, circuits)
+    return fit_fold(spec, data, lambda metrics: _events.put(("epoch", spec.fingerprint, dict(metrics))))
+
+
+def _costs(specs: Sequence[FitSpec], paths: DataPaths, circuits: tuple[str, ...]) -> list[float]:
+    from qlcnet.study.plan import relative_costs
+
+    return relative_costs(specs, open_cached(paths, circuits))
+
+
+class LocalEngine:
+    """Worker processes from a forkserver that has imported torch, timm and Lightning once; one torch thread each."""
+
+    def __init__(self, paths: DataPaths, circuits: Collection[str], workers: int, on_event: OnEvent) -> None:
+        self.paths, self.circuits, self.workers = paths, tuple(circuits), workers
+        # read by OpenMP when torch is first imported, so before the forkserver starts
+        os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", MKL_NUM_THREADS="1")
+        method = "forkserver" if sys.platform != "win32" else "spawn"
+        self._context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            self._context.set_forkserver_preload(["qlcnet.study.fit", "qlcnet.study.fit_data"])
+        self._events = self._context.SimpleQueue()
+        self._on_event = on_event
+        self._pool = ProcessPoolExecutor(workers, self._context, _start_worker, (self._events,))
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while (event := self._events.get()) is not None:
+            self._on_event(event)
+
+    def submit(self, spec: FitSpec) -> Future[FitResult]:
+        """Queue one fit."""
+        return self._pool.submit(_run_local, spec, self.paths, self.circuits)
+
+    def costs(self, specs: Sequence[FitSpec]) -> list[float]:
+        """Relative cost of each fit, computed in a worker: this process need not import torch."""
+        return self._pool.submit(_costs, specs, self.paths, self.circuits).result()
+
+    def close(self, abort: bool = False) -> None:
+        """Free the workers; with `abort`, kill them."""
+        processes = list((self._pool._processes or {}).values()) if abort else []
+        for process in processes:
+            process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._events.put(None)
+        self._reader.join(timeout=10)
