@@ -227,6 +227,16 @@ class Report(Section):
     examples: int = Field(default=4, ge=1, le=16)  # images a class in the example figure
 
 
+class Tuning(Section):
+    """The space that `qlcnet tune` searches; a key with one choice is held fixed. Never changes a result."""
+
+    learning_rate: tuple[float, float] = (1e-4, 1e-2)  # low, high; log-uniform
+    batch_size: tuple[int, ...] = (32, 64, 128)
+    schedule: tuple[Literal["constant", "cosine", "one-cycle"], ...] = ("constant", "cosine", "one-cycle")
+    class_weights: tuple[Literal["none", "balanced"], ...] = ("none",)
+    metric: Literal["val_accuracy", "val_balanced_accuracy", "val_auc_macro", "val_auc_micro"] = "val_auc_macro"
+
+
 class Data(Section):
     """Where `fetch` looks before it downloads, and mirrors to download from. Never changes a result."""
 
@@ -253,6 +263,7 @@ class Params(Section):
     report: Report = Report()
     data: Data = Data()
     execution: Execution = Execution()
+    tuning: Tuning = Tuning()
 
     @field_validator("backbones", mode="before")
     @classmethod

@@ -1,0 +1,54 @@
+"""The train stage of one task: plan the grid, fit what is missing, link the results, bring the tracking up to date."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from qlcnet.config import Params
+from qlcnet.paths import fold_store
+from qlcnet.study.executors import Engine, LocalEngine, OnEvent, auto_workers
+from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, plan_grid, run_grid
+from qlcnet.study.progress import ProgressBar
+from qlcnet.study.spec import DataPaths
+from qlcnet.study.store import FoldStore
+
+log = logging.getLogger("qlcnet")
+
+
+def train_task(params: Params, task: str, root: Path, workers: int | None, scheduler: str | None) -> None:
+    """Fit every fold of `task` that the store lacks; leaves `results/folds/<task>` and the tracking store complete.
+
+    `workers` None: as many as this machine's cores and memory carry. `scheduler`: address of a Dask scheduler.
+    """
+    from qlcnet.tracking import GridTracker
+
+    started = time.perf_counter()
+    store = FoldStore(fold_store(root))
+    grid = plan_grid(params, task, root, store)
+    log.info("%s: %d fits, %d in the store, %d to do", task, len(grid.specs), len(grid.specs) - len(grid.todo), len(grid.todo))
+    commit, dirty = git_state(root)
+    bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
+    tracker = GridTracker(params, grid, root, store)
+    try:
+        run_grid(grid, store, _engine_for(params, grid, root, workers, scheduler), [bar, tracker], {"commit": commit, "dirty": dirty})
+        link_results(grid, store, root / "results" / "folds")
+        tracker.complete(seconds=time.perf_counter() - started)
+    finally:
+        bar.close()
+        tracker.close()
+
+
+def _engine_for(
+    params: Params, grid: Grid, root: Path, workers: int | None, scheduler: str | None
+) -> Callable[[OnEvent], Engine]:
+    """What opens the engine when the first fit is to run, and again after its workers died."""
+    paths, circuits = DataPaths.of(root, grid.task), circuits_of(params)
+    if scheduler:
+        from qlcnet.study.cluster import DaskEngine
+
+        return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event)
+    count = workers or auto_workers(len(grid.todo), grid.specs[0].device)
+    return lambda on_event: LocalEngine(paths, circuits, min(count, len(grid.todo)), on_event)

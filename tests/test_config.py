@@ -1,0 +1,120 @@
+"""params.yaml: what is accepted, what an error says, what a fingerprint covers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qlcnet.config import ParamsError, canonical, fingerprint, load_params, parse_params
+
+STUDIES = Path(__file__).resolve().parents[1] / "studies"
+
+
+def demo() -> dict[str, Any]:
+    return yaml.safe_load((STUDIES / "demo.yaml").read_text())
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    raw = demo()
+    *parents, last = path.split("/")
+    node = raw
+    for part in parents:
+        node = node.setdefault(part, {})
+    node[last] = value
+    return raw
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_preset_is_valid_and_says_what_it_is(path: Path) -> None:
+    load_params(path)
+    assert path.read_text().startswith(f"# {path.stem}: ")
+
+
+@pytest.mark.parametrize("name", ["paper-dermamnist", "paper-cifar10", "breastmnist"])
+def test_paper_presets_hold_the_papers_protocol(name: str) -> None:
+    params = load_params(STUDIES / f"{name}.yaml")
+    (task,) = params.datasets.values()
+    training = params.training
+    assert (task.protocol.folds, params.seed) == (5, 42)
+    assert (training.optimizer, training.learning_rate, training.batch_size, training.epochs) == ("adam", 1e-3, 64, 10)
+    assert training.augmentation.flip_horizontal
+    assert training.augmentation.crop_padding > 0
+    widths = ["lcnet_050", "lcnet_075", "lcnet_100", "lcnet_150", "lcnet_200"]
+    assert list(params.backbones) == (widths[:3] if name == "paper-cifar10" else widths)
+    assert {b.activation for b in params.backbones.values()} == {"relu"}
+    assert list(params.models) == ["classical", "classical-bottleneck", "hybrid", "quanv"]
+    assert task.protocol.kind == ("train-cv" if name == "paper-cifar10" else "pooled-cv")
+
+
+def test_the_committed_params_are_the_demo() -> None:
+    assert (STUDIES.parent / "params.yaml").read_text() == (STUDIES / "demo.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("training/epoch", 3, "training.epoch: unknown key"),
+        ("training/epochs", 0, "training.epochs: input should be greater than or equal to 1 (given 0)"),
+        ("training/epochs", "ten", "training.epochs: input should be a valid integer"),
+        ("training/optimizer", "adagrad", "training.optimizer: input should be 'adam', 'adamw' or 'sgd' (given 'adagrad')"),
+        ("training/batch_size", 1, "training.batch_size"),
+        ("training/learning_rate", -1e-3, "training.learning_rate: input should be greater than 0"),
+        ("models/hybrid/head", "quantm", "models.hybrid.head.kind: input should be 'linear'"),
+        ("models/hybrid/inputs", ["image", "quanv:rz"], "no circuit 'rz' under `circuits` (there: ry)"),
+        ("models/hybrid/inputs", ["picture"], "'picture' is no input; allowed: image, grey, quanv:<circuit>"),
+        ("circuits/ry/stride", 0, "circuits.ry.stride: input should be greater than or equal to 1 (given 0)"),
+        ("circuits/ry/noise", {"depolarizing": 2}, "circuits.ry.noise.depolarizing"),
+        ("circuits/ry/encoding", "rz", "circuits.ry.encoding: input should be 'ry', 'rx', 'rxy' or 'ryx' (given 'rz')"),
+        ("datasets/digits/source", {"kind": "medmnist", "name": "dermamnist", "size": 32}, "datasets.digits.source.size"),
+        ("datasets/digits/source/sise", 28, "datasets.digits.source.sise: unknown key"),
+        ("datasets/digits/protocol/folds", 1, "datasets.digits.protocol.folds"),
+        ("datasets/digits/protocol", {"kind": "official", "grouped": True}, "`grouped` has no meaning"),
+        ("backbones/lcnet_050", {"strides": [2, 2, 2, 2, 3]}, "backbones.lcnet_050.strides"),
+        ("backbones/LCNet 050", {}, "backbones"),
+        ("datasets", {}, "datasets: dictionary should have at least 1 item"),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_is_allowed(path: str, value: Any, says: str) -> None:
+    with pytest.raises(ParamsError) as error:
+        parse_params(changed(path, value), "params.yaml")
+    assert says in str(error.value)
+    assert str(error.value).startswith("params.yaml: 1 wrong key")
+
+
+def test_all_wrong_keys_are_named_at_once() -> None:
+    raw = changed("training/epochs", 0)
+    raw["modles"] = {}
+    with pytest.raises(ParamsError, match="2 wrong keys") as error:
+        parse_params(raw)
+    assert "modles" in str(error.value)
+    assert "training.epochs" in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no such file"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("seed: [1\n")
+    with pytest.raises(ParamsError, match="not valid YAML"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("just text\n")
+    with pytest.raises(ParamsError, match="expected keys"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_params_are_immutable() -> None:
+    params = parse_params(demo())
+    with pytest.raises(ValueError, match="frozen"):
+        params.training.epochs = 3  # type: ignore[misc]
+
+
+def test_fingerprint_changes_with_every_value_and_with_nothing_else() -> None:
+    params = parse_params(demo())
+    assert fingerprint(params) == fingerprint(parse_params(demo()))
+    assert fingerprint({"a": 1, "b": (1, 2)}) == fingerprint({"b": [1, 2], "a": 1})
+    assert fingerprint(params.training) != fingerprint(parse_params(changed("training/epochs", 11)).training)
+    # written out or left at its default: the same setting
+    assert fingerprint(params) == fingerprint(parse_params(changed("training/weight_decay", 0.0)))
+    assert canonical(params.models["hybrid"])["head"]["kind"] == "quantum"
