@@ -1,0 +1,1 @@
+"""Fit one fold, run the grid of folds, out-of-fold metrics, statistics, report."""
