@@ -1,0 +1,1 @@
+"""Images, and how they become folds and batches: sources, verified downloads, the image set, the fold table."""
