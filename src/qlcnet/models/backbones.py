@@ -15,6 +15,7 @@ from qlcnet.config import Backbone
 from qlcnet.models.lcnet import NARROWEST, WIDEST, build_lcnet
 
 LCNET = re.compile(r"lcnet_(\d{3})(\.\w+)?")  # width in hundredths, and timm's tag of a set of weights
+STEM_AND_CLASSIFIER = {"first_conv": "conv_stem", "classifier": "classifier"}  # timm's keys: their value for LCNet
 LCNET_ONLY = ("activation", "strides")  # keys that no other architecture reads
 
 
@@ -66,8 +67,8 @@ def _pretrained_cfg(architecture: str) -> dict[str, Any]:
 def _load_from_hub(network: nn.Module, architecture: str, key: str, in_channels: int) -> None:
     cfg = _pretrained_cfg(architecture)
     if not (cfg.get("hf_hub_id") or cfg.get("url")):
-        nearest = ", ".join(timm.list_pretrained("lcnet*")) if LCNET.fullmatch(architecture) else "timm.list_pretrained()"
-        raise BackboneError(f"{key}.pretrained: there are no weights for {architecture} (there are: {nearest})")
+        there = ", ".join(timm.list_pretrained(f"{architecture.split('_')[0]}_*")) or "none of this family"
+        raise BackboneError(f"{key}.pretrained: timm has no weights for {architecture} (it has {there})")
     try:
         # num_classes=0: the checkpoint's classifier is left out; the stem is adapted to in_channels
         load_pretrained(network, pretrained_cfg=cfg, num_classes=0, in_chans=in_channels)
@@ -87,7 +88,7 @@ def _load_from_file(network: nn.Module, architecture: str, path: Path, key: str,
     from safetensors.torch import load_file
 
     if path.suffix != ".safetensors":
-        raise BackboneError(f"{key}.pretrained: {path}: expected a .safetensors file (pickled weights are never loaded)")
+        raise BackboneError(f"{key}.pretrained: {path}: expected a .safetensors file; pickles are never loaded")
     if not path.is_file():
         raise BackboneError(f"{key}.pretrained: {path}: no such file; put the weights of {architecture} there")
     try:
@@ -98,7 +99,8 @@ def _load_from_file(network: nn.Module, architecture: str, path: Path, key: str,
     own = network.state_dict()
     cfg = _pretrained_cfg(architecture)
     stems, classifiers = (_names(cfg.get(part), default) for part, default in STEM_AND_CLASSIFIER.items())
-    weights = {name: value for name, value in weights.items() if not name.startswith(tuple(f"{c}." for c in classifiers))}
+    left_out = tuple(f"{classifier}." for classifier in classifiers)
+    weights = {name: value for name, value in weights.items() if not name.startswith(left_out)}
     for stem in stems:
         name = f"{stem}.weight"
         if name in weights and name in own and weights[name].shape[1] == 3:
@@ -107,9 +109,6 @@ def _load_from_file(network: nn.Module, architecture: str, path: Path, key: str,
     if problem:
         raise BackboneError(f"{key}.pretrained: {path} does not fit {architecture}: {problem}")
     network.load_state_dict(weights)
-
-
-STEM_AND_CLASSIFIER = {"first_conv": "conv_stem", "classifier": "classifier"}  # timm's keys: their value for LCNet
 
 
 def _names(value: Any, default: str) -> tuple[str, ...]:

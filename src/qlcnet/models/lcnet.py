@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from timm.layers import get_act_layer
 from timm.models import MobileNetV3
 from timm.models._efficientnet_blocks import SqueezeExcite
-from timm.models._efficientnet_builder import decode_arch_def, round_channels
+from timm.models._efficientnet_builder import decode_arch_def, resolve_act_layer, round_channels
 from torch import nn
 
 EMBEDDING = 1280  # width of the head convolution at every width multiplier
@@ -51,7 +50,7 @@ def build_lcnet(
         num_features=EMBEDDING,
         round_chs_fn=partial(round_channels, multiplier=width),
         norm_layer=nn.BatchNorm2d,
-        act_layer=get_act_layer(activation),
+        act_layer=resolve_act_layer({}, activation),
         se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU),
     )
     # the class fixes the stem's stride at 2; its padding of 1 is the right one for stride 1 as well

@@ -56,6 +56,6 @@ def build_network(
     if model.fusion == "stacked":
         counts = [sum(counts)]
     backbones = [build_backbone(backbone_name, backbone, count) for count in counts]
-    embedding = sum(int(b.num_features) for b in backbones)  # type: ignore[arg-type]
+    embedding: int = sum(b.num_features for b in backbones)  # type: ignore[misc]
     head = HEADS[model.head.kind](embedding, classes, model.head)
     return Network(backbones, head, counts)
