@@ -19,7 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(options, "run"):
         parser.print_help()
         return 2
-    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s", stream=sys.stderr
+    )
     for noisy in ("matplotlib", "urllib3", "git", "alembic", "numba", "filelock", "fsspec", "asyncio", "distributed"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     run: Handler = options.run
@@ -52,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Does a quantum part help a small CNN on medical images, and is it the quantum that helps?",
         epilog="`dvc repro` runs fetch, split, quanvolve, train and report for every task of params.yaml.",
     )
-    parser.add_argument("--version", action="version", version=_Version())
+    parser.add_argument("--version", action=_Version, nargs=0, help="the installed version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, task_help, run in (
         ("fetch", "bring a task's images here, verified", _fetch),
@@ -62,9 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
         command = _command(commands, name, task_help, f"qlcnet {name} digits", run)
         command.add_argument("task", help="a key of `datasets` in params.yaml")
 
-    train = _command(commands, "train", "fit every fold that is not yet fitted", "qlcnet train digits --workers 2", _train)
+    train = _command(
+        commands, "train", "fit every fold that is not yet fitted", "qlcnet train digits --workers 2", _train
+    )
     train.add_argument("task", help="a key of `datasets` in params.yaml")
-    train.add_argument("--workers", help="fits at a time: a number, or auto (default: execution.workers of params.yaml)")
+    train.add_argument(
+        "--workers", help="fits at a time: a number, or auto (default: execution.workers of params.yaml)"
+    )
     train.add_argument("--scheduler", help="address of a Dask scheduler (default: execution.scheduler of params.yaml)")
 
     _command(commands, "report", "metrics, tables, figures and the HTML report", "qlcnet report", _report)
@@ -94,22 +100,21 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Version:
-    """Looks the version up only when it is asked for."""
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: importlib.metadata is slow."""
 
-    def __str__(self) -> str:
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        return f"qlcnet {version('qlcnet')}"
-
-    def __mod__(self, _: object) -> str:
-        return str(self)
+        parser.exit(message=f"qlcnet {version('qlcnet')}\n")
 
 
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, example: str, run: Handler
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"Example: {example}")
+    command = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"Example: {example}"
+    )
     command.add_argument("-v", "--verbose", action="store_true", help="more messages, and tracebacks of errors")
     command.set_defaults(run=run)
     return command
@@ -125,7 +130,9 @@ def _task(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # the i
     root = project_root()
     params = load_params(root / "params.yaml")
     if options.task not in params.datasets:
-        raise ParamsError(f"no task {options.task!r} under `datasets` in params.yaml (there: {', '.join(params.datasets)})")
+        raise ParamsError(
+            f"no task {options.task!r} under `datasets` in params.yaml (there: {', '.join(params.datasets)})"
+        )
     return root, params, params.datasets[options.task]
 
 

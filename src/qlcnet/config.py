@@ -319,7 +319,9 @@ def parse_params(raw: Mapping[str, Any], origin: str = "params") -> Params:
 def _explain(item: Any) -> str:
     loc = [str(part) for part in item["loc"]]
     # pydantic puts the tag of a tagged union (the source's kind) behind its key; nobody wrote it in params.yaml
-    key = ".".join(part for i, part in enumerate(loc) if part != "[key]" and not (i and loc[i - 1] == "source" and i == 3))
+    key = ".".join(
+        part for i, part in enumerate(loc) if part != "[key]" and not (i and loc[i - 1] == "source" and i == 3)
+    )
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key (given {item['input']!r}); remove it or correct its spelling"
     if item["type"] == "missing":

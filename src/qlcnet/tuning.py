@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +71,13 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
 
 def inner_folds(table: FoldTable) -> FoldTable:
     """The fold table without the first outer fold's images and without every test image; one fold to validate on."""
+    from qlcnet.data.folds import FoldTable
+
     outer = table.folds[0]
     kept = (table.part != "test") & ~((table.part == "cv") & (table.fold == outer))
-    inner = table.take(kept & (table.repeat == table.repeats[0]))
+    kept &= table.repeat == table.repeats[0]
+    columns = {column.name: getattr(table, column.name) for column in fields(table)}
+    inner = FoldTable(**{name: column if column is None else column[kept] for name, column in columns.items()})
     if not np.any(inner.part == "val") and len(inner.folds) < 2:
         raise TuningError("tuning on an inner split needs at least 3 folds (datasets.<task>.protocol.folds)")
     return inner
@@ -113,6 +117,9 @@ def _summary(study: optuna.Study, params: Params) -> str:
         f"# {study.study_name}: {counts}",
         f"# best: trial {best.number}, {params.tuning.metric} {best.value:.4f} on the inner split",
         "training:",
-        *(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}" for key, value in best.params.items()),
+        *(
+            f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}"
+            for key, value in best.params.items()
+        ),
     ]
     return "\n".join(lines)

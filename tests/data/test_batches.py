@@ -93,7 +93,9 @@ def test_augmentation_moves_all_channels_of_a_sample_together_and_only_moves(how
 def test_flips_and_crops_equal_the_plain_operations() -> None:
     picture = torch.arange(1, H * W + 1, dtype=torch.uint8).view(1, H, W, 1).expand(N, -1, -1, -1).contiguous()
     how = Augmentation(flip_horizontal=True, crop_padding=1)
-    made = Batches([InputArray("image", picture)], torch.arange(N), np.arange(N), N, np.zeros(1), np.ones(1), None, how, 5)
+    made = Batches(
+        [InputArray("image", picture)], torch.arange(N), np.arange(N), N, np.zeros(1), np.ones(1), None, how, 5
+    )
     x, _ = next(iter(made))
     plain = picture[0, :, :, 0].float()
     allowed = []
@@ -120,12 +122,19 @@ def test_an_epoch_is_decided_by_its_seed_and_number_alone() -> None:
 
 
 def test_streams_differ_by_purpose_and_numbers() -> None:
-    seeds = {stream(42, "order", 0, 1), stream(42, "order", 1, 0), stream(42, "weights", 0, 1), stream(43, "order", 0, 1)}
+    seeds = {
+        stream(42, "order", 0, 1),
+        stream(42, "order", 1, 0),
+        stream(42, "weights", 0, 1),
+        stream(43, "order", 0, 1),
+    }
     assert len(seeds) == 4
     assert stream(42, "order", 0, 1) == 1057857856971943460  # written down: a release must not change it
 
 
-@pytest.mark.parametrize(("rows", "sizes"), [(128, [64, 64]), (129, [64, 65]), (130, [64, 64, 2]), (10, [10]), (1, [1])])
+@pytest.mark.parametrize(
+    ("rows", "sizes"), [(128, [64, 64]), (129, [64, 65]), (130, [64, 64, 2]), (10, [10]), (1, [1])]
+)
 def test_a_last_batch_of_one_joins_the_one_before(rows: int, sizes: list[int]) -> None:
     assert batch_sizes(rows, 64) == sizes
 

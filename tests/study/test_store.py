@@ -106,7 +106,9 @@ def test_export_and_import_carry_fits_to_another_store(store: FoldStore, tmp_pat
         (f"{A}/{CONFIG}", json.dumps({"fingerprint": B}).encode()),
     ],
 )
-def test_an_archive_with_anything_else_is_refused(store: FoldStore, tmp_path: Path, member: str, content: bytes) -> None:
+def test_an_archive_with_anything_else_is_refused(
+    store: FoldStore, tmp_path: Path, member: str, content: bytes
+) -> None:
     archive = tmp_path / "bad.tar"
     with tarfile.open(archive, "w") as tar:
         contents = {f"{A}/{name}": data for name, data in files(A).items()} | {member: content}

@@ -72,9 +72,7 @@ class FitData:
     def to(self, device: str) -> FitData:
         """The same data with images and labels on `device`."""
         arrays = {name: array.to(device) for name, array in self.arrays.items()}
-        return FitData(
-            arrays, self.labels.to(device), self.folds, self.class_names, self.patches, self.circuit_runs
-        )
+        return FitData(arrays, self.labels.to(device), self.folds, self.class_names, self.patches, self.circuit_runs)
 
 
 @dataclass
@@ -139,7 +137,9 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
         "normalisation": {"channels": [c.text for c in channels], "mean": mean.tolist(), "sd": sd.tolist()},
         "parameters": parameters,
         "multiply_adds": operations,
-        "circuit_evaluations": _circuit_evaluations(spec, data, len(split.train), len(split.validation), len(split.test)),
+        "circuit_evaluations": _circuit_evaluations(
+            spec, data, len(split.train), len(split.validation), len(split.test)
+        ),
         "images": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "input_shape": list(shape),
     }

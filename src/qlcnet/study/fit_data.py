@@ -18,7 +18,11 @@ from qlcnet.study.spec import DataPaths
 
 def open_fit_data(paths: DataPaths, circuits: Collection[str]) -> FitData:
     """Arrays of a task with the channels of the named circuits. Raises FileNotFoundError naming the stage to run."""
-    for path, stage in ((paths.raw, "fetch"), (paths.folds, "split"), *((paths.quanvolved / c, "quanvolve") for c in circuits)):
+    for path, stage in (
+        (paths.raw, "fetch"),
+        (paths.folds, "split"),
+        *((paths.quanvolved / c, "quanvolve") for c in circuits),
+    ):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: run `qlcnet {stage} {paths.raw.name}` first, or `dvc repro`")
     arrays = {"image": InputArray("image", _mapped(paths.raw / "images.npy"))}

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("qlcnet")
 
 # The code that determines what a fit gives. dvc.yaml's train stage depends on the same list (a test compares them).
-FIT_SOURCES = ("models", "quantum/head.py", "quantum/ansatz.py", "quantum/fresh_shots.py", "data/batches.py", "study/fit.py")
+FIT_SOURCES = (
+    "models",
+    "quantum/head.py",
+    "quantum/ansatz.py",
+    "quantum/fresh_shots.py",
+    "data/batches.py",
+    "study/fit.py",
+)
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
 DECIDING = ("src", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 RESTARTS = 2  # of a broken worker pool: an out-of-memory kill should cost the running folds, not the grid
@@ -165,7 +172,9 @@ def run_grid(
         )
     if failures:
         lines = [f"{specs[key].name}: {type(error).__name__}: {error}" for key, error in failures.items()]
-        raise GridError(f"{len(failures)} of {len(grid.specs)} fits failed, the others are kept\n  " + "\n  ".join(lines))
+        raise GridError(
+            f"{len(failures)} of {len(grid.specs)} fits failed, the others are kept\n  " + "\n  ".join(lines)
+        )
 
 
 def _run_on(
@@ -213,18 +222,30 @@ def link_results(grid: Grid, store: FoldStore, results: Path) -> None:
     """Make `results/<task>` hold exactly the grid's folds, taken from the store."""
     shutil.rmtree(results / grid.task, ignore_errors=True)
     for spec in grid.specs:
-        store.link(spec.fingerprint, fold_path(results, spec.task, spec.backbone_name, spec.model_name, spec.repeat, spec.fold))
+        store.link(
+            spec.fingerprint, fold_path(results, spec.task, spec.backbone_name, spec.model_name, spec.repeat, spec.fold)
+        )
 
 
 def data_digests(root: Path, task: str, circuits: Sequence[str]) -> dict[str, Any]:
     """Digests of a task's images, folds and channels, and its class names; names the stage to run if one is missing."""
     import json
 
-    raw, folds, quanvolved = root / "data/raw" / task, root / "data/folds" / f"{task}.csv", root / "data/quanvolved" / task
-    wanted = [(raw / "about.json", "fetch"), (folds, "split"), *((quanvolved / c / "circuit.json", "quanvolve") for c in circuits)]
+    raw, folds, quanvolved = (
+        root / "data/raw" / task,
+        root / "data/folds" / f"{task}.csv",
+        root / "data/quanvolved" / task,
+    )
+    wanted = [
+        (raw / "about.json", "fetch"),
+        (folds, "split"),
+        *((quanvolved / c / "circuit.json", "quanvolve") for c in circuits),
+    ]
     for path, stage in wanted:
         if not path.is_file():
-            raise FileNotFoundError(f"{path.relative_to(root)} is missing: run `qlcnet {stage} {task}` first, or `dvc repro`")
+            raise FileNotFoundError(
+                f"{path.relative_to(root)} is missing: run `qlcnet {stage} {task}` first, or `dvc repro`"
+            )
     about = json.loads((raw / "about.json").read_text(encoding="utf-8"))
     cards = {c: json.loads((quanvolved / c / "circuit.json").read_text(encoding="utf-8")) for c in circuits}
     return {

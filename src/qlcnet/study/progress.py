@@ -63,4 +63,6 @@ class ProgressBar:
         if accuracy is not None:
             now += f" accuracy {accuracy:.3f}"
         failed = f", {self._failed} failed" if self._failed else ""
-        self._bar.set_postfix_str(f"{self._finished}/{self._fits} fits{failed}, {len(self._running)} running | {now}", False)
+        self._bar.set_postfix_str(
+            f"{self._finished}/{self._fits} fits{failed}, {len(self._running)} running | {now}", False
+        )

@@ -134,7 +134,9 @@ class FoldStore:
                         continue
                     fingerprint, _, name = member.name.partition("/")
                     if not (member.isfile() and FINGERPRINT.fullmatch(fingerprint) and name in (*FILES, PROVENANCE)):
-                        raise StoreError(f"{archive}: {member.name!r} is no file of a fold; nothing was imported from it")
+                        raise StoreError(
+                            f"{archive}: {member.name!r} is no file of a fold; nothing was imported from it"
+                        )
                     members.setdefault(fingerprint, {})[name] = member
                 for fingerprint, files in members.items():
                     if not set(FILES) <= files.keys():

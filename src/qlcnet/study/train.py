@@ -28,12 +28,24 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
     started = time.perf_counter()
     store = FoldStore(fold_store(root))
     grid = plan_grid(params, task, root, store)
-    log.info("%s: %d fits, %d in the store, %d to do", task, len(grid.specs), len(grid.specs) - len(grid.todo), len(grid.todo))
+    log.info(
+        "%s: %d fits, %d in the store, %d to do",
+        task,
+        len(grid.specs),
+        len(grid.specs) - len(grid.todo),
+        len(grid.todo),
+    )
     commit, dirty = git_state(root)
     bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
     tracker = GridTracker(params, grid, root, store)
     try:
-        run_grid(grid, store, _engine_for(params, grid, root, workers, scheduler), [bar, tracker], {"commit": commit, "dirty": dirty})
+        run_grid(
+            grid,
+            store,
+            _engine_for(params, grid, root, workers, scheduler),
+            [bar, tracker],
+            {"commit": commit, "dirty": dirty},
+        )
         link_results(grid, store, root / "results" / "folds")
         tracker.complete(seconds=time.perf_counter() - started)
     finally:
