@@ -1,0 +1,13 @@
+"""MLflow as a projection of the fold folders: one parent run a task x backbone x model, one child run a fold.
+
+The files are the truth. A run is found by its fingerprint, so whatever MLflow lacks can be added at any time and
+nothing is added twice: `GridTracker` follows a grid while it runs, `sync` adds what results/folds holds. Only the
+process of `train` or of `track sync` writes; the processes that fit never import MLflow.
+"""
+
+from qlcnet.tracking.backend import TrackingError, ui_command, ui_url
+from qlcnet.tracking.live import GridTracker
+from qlcnet.tracking.projection import Projection
+from qlcnet.tracking.sync import sync
+
+__all__ = ["GridTracker", "Projection", "TrackingError", "sync", "ui_command", "ui_url"]

@@ -1,0 +1,236 @@
+"""Runs in the tracking store, found by fingerprint: made, followed and finished. Synchronous; errors are raised."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from qlcnet.study.fold_folder import read_config, read_history
+from qlcnet.tracking import content
+from qlcnet.tracking.backend import Backend, open_backend
+from qlcnet.tracking.content import Config
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+log = logging.getLogger("qlcnet")
+
+RUNNING, FINISHED, KILLED = "RUNNING", "FINISHED", "KILLED"
+OWNER = "owner"  # tag: host/pid/start of the process that writes the run
+METRICS_A_BATCH = 1000  # MLflow's limit of one log_batch
+RUNS_A_SEARCH = 50_000  # likewise of one search
+
+
+@dataclass(eq=False)
+class Run:
+    """A run of the store. A `foreign` one belongs to another living process: nothing is written to it."""
+
+    id: str
+    name: str
+    status: str
+    foreign: bool = False
+    children: dict[str, list[MlflowRun]] = field(default_factory=dict)  # of a parent, by fingerprint
+    epochs: set[int] = field(default_factory=set)  # of a fold: those that are logged
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something left to write."""
+        return self.status == RUNNING and not self.foreign
+
+
+class Projection:
+    """The runs of one store. `made` counts those that were created."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend, self.client = backend, backend.client
+        self.made = 0
+
+    @classmethod
+    def open(cls, root: Path) -> Projection:
+        """The store of the project in `root`. Raises TrackingError."""
+        return cls(open_backend(root))
+
+    def end_orphans(self) -> int:
+        """Give runs whose process on this machine is gone (kill -9, power cut) the status KILLED; returns how many."""
+        orphans = [
+            run
+            for run in self._search(f"attributes.status = '{RUNNING}' AND tags.{OWNER} LIKE '{socket.gethostname()}/%'")
+            if not _is_alive(run.data.tags[OWNER])
+        ]
+        for run in orphans:
+            self.client.set_terminated(run.info.run_id, KILLED)
+        return len(orphans)
+
+    def parent(self, configs: Sequence[Config]) -> Run:
+        """The run of one task x backbone x model, given the config.json of every fold: found, taken up again, or made.
+
+        A finished one stays as it is. One that another living process is writing comes back `foreign`.
+        """
+        config, tags = configs[0], content.parent_tags(configs)
+        name = f"{content.model_name(config)}, {config['task']}"
+        with self.backend.lock:  # finding and claiming must be one step for processes side by side
+            found = self._search(f"tags.fingerprint = '{tags['fingerprint']}' AND tags.kind = 'model'")
+            found.sort(key=lambda run: run.info.status != FINISHED)
+            if not found:
+                return self._create(name, {**tags, OWNER: _me()}, config)
+            run = Run(found[0].info.run_id, name, found[0].info.status)
+            owner = found[0].data.tags.get(OWNER, "")
+            run.foreign = run.status == RUNNING and owner != _me() and _is_alive(owner)
+            if run.status != FINISHED and not run.foreign:
+                self.client.set_tag(run.id, OWNER, _me())
+                self.client.update_run(run.id, status=RUNNING)
+                run.status = RUNNING
+        for child in self._search(f"tags.`mlflow.parentRunId` = '{run.id}'"):
+            run.children.setdefault(child.data.tags.get("fingerprint", ""), []).append(child)
+        return run
+
+    def start_fold(self, parent: Run, config: Config, started: int | None = None) -> Run:
+        """The run of one fold below `parent`; `started` in ms since 1970, default now.
+
+        A finished one comes back as it is. What an interrupted fit left of it is deleted (MLflow keeps deleted runs
+        until `mlflow gc`) and a new one made, so that no epoch is there twice.
+        """
+        name = content.fold_name(config)
+        former = parent.children.get(config["fingerprint"], [])
+        for run in former:
+            if run.info.status == FINISHED:
+                return Run(run.info.run_id, name, FINISHED)
+        if parent.foreign:
+            return Run("", name, RUNNING, foreign=True)
+        for run in former:
+            self.client.delete_run(run.info.run_id)
+        tags = {**content.fold_tags(config), "mlflow.parentRunId": parent.id, OWNER: _me()}
+        made = self._create(name, tags, config, started)
+        parent.children[config["fingerprint"]] = [self.client.get_run(made.id)]
+        return made
+
+    def log_epochs(self, run: Run, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
+        """Log epochs that are not yet there: metrics with the key `epoch`, and the time in ms since 1970."""
+        from mlflow.entities import Metric
+
+        if not run.is_open:
+            return
+        metrics = []
+        for row, moment in rows:
+            epoch = int(row["epoch"])
+            if epoch not in run.epochs:
+                values = content.finite({name: value for name, value in row.items() if name != "epoch"})
+                metrics += [Metric(name, value, moment, epoch) for name, value in values.items()]
+                run.epochs.add(epoch)
+        for start in range(0, len(metrics), METRICS_A_BATCH):
+            self.client.log_batch(run.id, metrics=metrics[start : start + METRICS_A_BATCH])
+
+    def finish_fold(self, run: Run, folder: Path, provenance: Mapping[str, Any]) -> None:
+        """Add what the fold folder holds and the run lacks, and close the run."""
+        if not run.is_open:
+            return
+        history, times = read_history(folder), content.fit_times(provenance)
+        start, end = times or (_now(), _now())
+        share = (end - start) / max(len(history), 1)
+        self.log_epochs(run, [(row, round(start + share * (i + 1))) for i, row in enumerate(history)])
+        self._log(run, content.fit_seconds([provenance]), content.facts_of(read_config(folder)), [provenance])
+        self._end(run, FINISHED, end if times else None)
+
+    def add_fold(self, parent: Run, config: Config, folder: Path, provenance: Mapping[str, Any]) -> None:
+        """Add a whole fold from its folder, with the times of its fit where they are known."""
+        times = content.fit_times(provenance)
+        self.finish_fold(self.start_fold(parent, config, times[0] if times else None), folder, provenance)
+
+    def finish_parent(
+        self, run: Run, folder: Path, provenances: Sequence[Mapping[str, Any]], stage_seconds: float | None = None
+    ) -> None:
+        """Add out-of-fold metrics and files, computed from `results/folds/<task>/<backbone>/<model>`; close the run."""
+        from qlcnet.tracking.outcome import write_outcome
+
+        if not run.is_open:
+            return
+        files = Path(mkdtemp(prefix="qlcnet-"))
+        try:
+            metrics = {**write_outcome(folder, files), **content.fit_seconds(provenances)}
+            self.client.log_artifacts(run.id, str(files))
+        finally:
+            shutil.rmtree(files, ignore_errors=True)
+        if stage_seconds is not None:
+            metrics["seconds_stage"] = stage_seconds
+        self._log(run, metrics, {}, provenances)
+        ends = [times[1] for p in provenances if (times := content.fit_times(p))]
+        self._end(run, FINISHED, max(ends) if len(ends) == len(provenances) and stage_seconds is None else None)
+
+    def stop(self, run: Run, status: str, reason: str = "") -> None:
+        """Close a run that did not come to its end: FAILED or KILLED, with the reason as a tag."""
+        if not run.is_open:
+            return
+        if reason:
+            self.client.set_tag(run.id, "error", reason)
+        self._end(run, status, None)
+
+    def _create(self, name: str, tags: Mapping[str, str], config: Config, started: int | None = None) -> Run:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+
+        run = self.client.create_run(self.backend.experiment_id, start_time=started, tags=dict(tags), run_name=name)
+        self.made += 1
+        params = [Param(name, value) for name, value in content.params_of(config).items()]
+        for start in range(0, len(params), 100):
+            self.client.log_batch(run.info.run_id, params=params[start : start + 100])
+        if digest := tags.get("data.images"):
+            source = f'{{"task": "{config["task"]}"}}'
+            dataset = Dataset(config["task"], digest[:32], source_type="qlcnet", source=source)
+            self.client.log_inputs(
+                run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "cross-validation")])]
+            )
+        return Run(run.info.run_id, name, RUNNING)
+
+    def _log(
+        self,
+        run: Run,
+        metrics: Mapping[str, float],
+        params: Mapping[str, str],
+        provenances: Sequence[Mapping[str, Any]],
+    ) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        self.client.log_batch(
+            run.id,
+            metrics=[Metric(name, value, _now(), 0) for name, value in content.finite(metrics).items()],
+            params=[Param(name, value) for name, value in params.items()],
+            tags=[RunTag(name, value) for name, value in content.provenance_tags(provenances).items()],
+        )
+
+    def _end(self, run: Run, status: str, end: int | None) -> None:
+        self.client.set_terminated(run.id, status, end_time=end)
+        run.status = status
+
+    def _search(self, text: str) -> list[MlflowRun]:
+        return list(self.client.search_runs([self.backend.experiment_id], text, max_results=RUNS_A_SEARCH))
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _me() -> str:
+    process = psutil.Process()
+    return f"{socket.gethostname()}/{process.pid}/{int(process.create_time())}"
+
+
+def _is_alive(owner: str) -> bool:
+    """Whether the process that an owner tag names still runs here. Of other machines nothing is known: False."""
+    parts = re.fullmatch(r"(.+)/(\d+)/(\d+)", owner)
+    if parts is None or parts[1] != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(parts[2]))
+        # the start distinguishes a process from a later one with its number; 2 s: clocks get adjusted
+        return abs(process.create_time() - int(parts[3])) < 2 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

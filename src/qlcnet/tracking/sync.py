@@ -1,0 +1,64 @@
+"""Bring the tracking store up to date with results/folds: adds what it lacks, changes nothing that is there."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from qlcnet.paths import fold_store, mlruns
+from qlcnet.study.fold_folder import read_config, read_provenance
+from qlcnet.study.oof import fold_folders
+from qlcnet.tracking import content
+from qlcnet.tracking.backend import TrackingError, brief, without_password
+from qlcnet.tracking.projection import Projection
+
+log = logging.getLogger("qlcnet")
+
+
+def sync(root: Path) -> int:
+    """Add the runs of every complete model of results/folds that the store lacks; returns how many were added.
+
+    Models whose folds are not all there, or that a running `train` is writing, are left to it. Runs of other params
+    and commits are never touched. Syncs side by side wait for each other. Raises TrackingError.
+    """
+    folders = sorted(
+        {path.parents[2] for path in (root / "results" / "folds").glob("*/*/*/repeat-*/fold-*/config.json")}
+    )
+    mlruns(root).mkdir(parents=True, exist_ok=True)
+    with FileLock(mlruns(root) / "sync.lock"):
+        projection = Projection.open(root)
+        try:
+            for folder in tqdm(folders, desc="tracking", unit="model", disable=None, leave=False):
+                _sync_model(projection, folder, fold_store(root))
+        except TrackingError:
+            raise
+        except Exception as error:
+            store = without_password(projection.backend.uri)
+            raise TrackingError(f"{store}: {brief(error)}; {projection.made} runs were added before") from error
+    return projection.made
+
+
+def _sync_model(projection: Projection, folder: Path, store: Path) -> None:
+    folds = list(fold_folders(folder).values())
+    configs = [read_config(fold) for fold in folds]
+    expected = content.fits_of(configs[0])
+    if len(folds) != expected:
+        task = configs[0]["task"]
+        log.warning(
+            "%s: %d of %d fits are there; left out until `qlcnet train %s` is done", folder, len(folds), expected, task
+        )
+        return
+    parent = projection.parent(configs)
+    if parent.foreign:
+        log.info("%s: another process is writing its runs", parent.name)
+        return
+    provenances: list[dict[str, Any]] = []
+    for fold, config in zip(folds, configs, strict=True):
+        provenance = read_provenance(store / config["fingerprint"])
+        projection.add_fold(parent, config, fold, provenance)
+        provenances.append(provenance)
+    projection.finish_parent(parent, folder, provenances)
