@@ -110,7 +110,7 @@ def _acquire(lock: FileLock) -> bool:
 
 def _insist(session: requests.Session, url: str, part: PartFile, file: KnownFile, patience: Patience) -> None:
     """Try `url` until the part has the file's MD5. Raises _GiveUp."""
-    idle = 0
+    idle, part.mismatch = 0, ""
     for _ in range(MOST_TRIES):
         before = part.most
         try:
@@ -130,9 +130,8 @@ def _insist(session: requests.Session, url: str, part: PartFile, file: KnownFile
 
 
 def _try_once(session: requests.Session, url: str, part: PartFile, file: KnownFile, patience: Patience) -> None:
-    resumed = part.size > 0
-    headers = {"Range": f"bytes={part.size}-"} if resumed else {}
-    if resumed and (validator := part.validator(url)):
+    headers = {"Range": f"bytes={part.size}-"} if part.size else {}
+    if part.size and (validator := part.validator(url)):
         headers["If-Range"] = validator
     try:
         response = session.get(url, headers=headers, stream=True, timeout=(patience.connect, patience.silence))
@@ -142,6 +141,7 @@ def _try_once(session: requests.Session, url: str, part: PartFile, file: KnownFi
         raise _GiveUp(_cause(error)) from None
     with response:
         _check_status(response, part)
+        resumed = part.size > 0
         total = _total_bytes(response, part)
         _check_room(total, part, file)
         part.remember(url, response.headers)
@@ -151,11 +151,14 @@ def _try_once(session: requests.Session, url: str, part: PartFile, file: KnownFi
     if broken or (total is not None and part.size < total):
         whole = f" of {total:,}" if total is not None else ""
         raise _TryAgain(f"broke off at {part.size:,}{whole} bytes" + (f" ({broken})" if broken else ""))
+    again = bool(part.mismatch)
     part.mismatch = f"sent {part.size:,} bytes with MD5 {part.md5}, expected {file.md5}; they are not used"
-    if total is None and not resumed:
-        raise _TryAgain(part.mismatch)  # no length was given: these may be the first bytes of the file
-    part.restart()
-    raise _TryAgain(part.mismatch) if resumed else _GiveUp(part.mismatch)
+    if resumed:
+        part.restart()  # what was here before may be to blame
+    elif again:
+        part.restart()
+        raise _GiveUp(part.mismatch)
+    raise _TryAgain(part.mismatch)  # from the last byte on: a wrong length, or none, may have cut the body short
 
 
 def _check_status(response: requests.Response, part: PartFile) -> None:
@@ -163,6 +166,8 @@ def _check_status(response: requests.Response, part: PartFile) -> None:
     status, what = response.status_code, f"HTTP {response.status_code} {response.reason or ''}".strip()
     if status == 416:  # there is nothing after our bytes, and they are not the file
         part.restart()
+        if part.mismatch:
+            raise _GiveUp(part.mismatch)
         raise _TryAgain(f"{what}: what was here already is not the start of the file")
     if status in (408, 425, 429) or status >= 500:
         seconds = response.headers.get("Retry-After", "")
@@ -231,4 +236,5 @@ def _cause(error: BaseException) -> str:
             break
         error = inner
     text = re.sub(r"<[^>]*>:? ?|\S+\(host=[^)]*\): ?", "", str(error)).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name = type(error).__name__
+    return text if text.startswith(name) else f"{name}: {text}".removesuffix(": ")

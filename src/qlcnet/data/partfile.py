@@ -39,7 +39,7 @@ class PartFile:
             self._md5.update(block)
         self.size = self._file.tell()
         self.most = self.size  # bytes this ever held: growth tells progress from going in circles
-        self.mismatch = ""  # the checksum of a whole file that was not the right one
+        self.mismatch = ""  # what the present address sent as the whole file, if that was wrong
 
     def __enter__(self) -> PartFile:
         return self

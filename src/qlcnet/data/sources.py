@@ -95,12 +95,12 @@ def open_cifar(source: Cifar10Source, fetcher: Fetcher) -> ImageStream:
 
 def open_own(source: NpzSource, fetcher: Fetcher) -> ImageStream:
     """A file of the user's in MedMNIST layout, known by the MD5 that params.yaml declares."""
-    file = KnownFile(str(Path(source.path).expanduser()), source.md5)
+    path = Path(source.path).expanduser()
+    file = KnownFile(str(path), source.md5)
     advice = "If a file that was found is the one you mean, declare its MD5 under `source.md5` in params.yaml."
     arrays = open_npz(fetcher.bring(file, advice))
     names = class_names_of(source.classes_of) if source.classes_of else source.class_names
     names = names or tuple(f"class {i}" for i in range(int(arrays.labels.max()) + 1))
-    path = Path(source.path)
     known_as = path.name if path.is_absolute() else path.as_posix()  # no folder of this machine in the output
     about: dict[str, Any] = {
         "title": source.title or known_as.removesuffix(".npz"),
