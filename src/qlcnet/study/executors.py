@@ -9,16 +9,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
-from qlcnet.study.spec import DataPaths, FitSpec
+from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
-    from qlcnet.study.fit import FitData, FitResult
+    from qlcnet.study.fit import FitData
+    from qlcnet.study.workload import NetworkKind, NetworkSize
 
 log = logging.getLogger("qlcnet")
 
@@ -37,8 +38,8 @@ class Engine(Protocol):
     def submit(self, spec: FitSpec) -> Future[FitResult]:
         """Queue one fit."""
 
-    def costs(self, specs: Sequence[FitSpec]) -> list[float]:
-        """Relative cost of each fit: multiply-adds of a training step times steps."""
+    def network_sizes(self, kinds: list[NetworkKind]) -> list[NetworkSize]:
+        """Count networks in a worker: this process need not import torch."""
 
     def close(self, abort: bool = False) -> None:
         """Free the workers; with `abort`, without waiting for running fits."""
@@ -93,10 +94,11 @@ def _run_local(spec: FitSpec, paths: DataPaths, circuits: tuple[str, ...]) -> Fi
     return fit_fold(spec, data, lambda metrics: _events.put(("epoch", spec.fingerprint, dict(metrics))))
 
 
-def _costs(specs: Sequence[FitSpec], paths: DataPaths, circuits: tuple[str, ...]) -> list[float]:
-    from qlcnet.study.plan import relative_costs
+def count_networks(kinds: list[NetworkKind]) -> list[NetworkSize]:
+    """Counts networks; imports torch."""
+    from qlcnet.study.network_size import network_sizes
 
-    return relative_costs(specs, open_cached(paths, circuits))
+    return network_sizes(kinds)
 
 
 class LocalEngine:
@@ -124,9 +126,9 @@ class LocalEngine:
         """Queue one fit."""
         return self._pool.submit(_run_local, spec, self.paths, self.circuits)
 
-    def costs(self, specs: Sequence[FitSpec]) -> list[float]:
-        """Relative cost of each fit, computed in a worker: this process need not import torch."""
-        return self._pool.submit(_costs, specs, self.paths, self.circuits).result()
+    def network_sizes(self, kinds: list[NetworkKind]) -> list[NetworkSize]:
+        """Count networks in a worker: this process need not import torch."""
+        return self._pool.submit(count_networks, kinds).result()
 
     def close(self, abort: bool = False) -> None:
         """Free the workers; with `abort`, kill them."""
@@ -134,5 +136,6 @@ class LocalEngine:
         for process in processes:
             process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._events.put(None)
-        self._reader.join(timeout=10)
+        if not abort:  # a worker killed while it wrote an event has taken the queue's lock along: a put would hang
+            self._events.put(None)
+            self._reader.join(timeout=10)

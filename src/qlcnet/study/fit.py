@@ -26,7 +26,7 @@ from qlcnet.models.fast import accelerate
 from qlcnet.models.heads import hardware_evaluations
 from qlcnet.models.module import Classifier
 from qlcnet.models.network import InputChannels, build_network
-from qlcnet.study.spec import FitSpec
+from qlcnet.study.spec import FitResult, FitSpec
 
 PREDICT_BATCH = 256  # images; larger gains nothing on one core
 VALIDATION, TEST = 0, 1  # `part` of a prediction
@@ -73,17 +73,6 @@ class FitData:
         """The same data with images and labels on `device`."""
         arrays = {name: array.to(device) for name, array in self.arrays.items()}
         return FitData(arrays, self.labels.to(device), self.folds, self.class_names, self.patches, self.circuit_runs)
-
-
-@dataclass
-class FitResult:
-    """What a fit leaves: predictions, history (one dict an epoch), weights, facts for config.json, provenance."""
-
-    predictions: dict[str, np.ndarray]
-    history: list[dict[str, float]]
-    weights: dict[str, Tensor]
-    facts: dict[str, Any]
-    seconds: float
 
 
 def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> FitResult:
@@ -143,7 +132,7 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
         "images": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "input_shape": list(shape),
     }
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
     return FitResult(predictions, module.history, weights, facts, time.perf_counter() - started)
 
 

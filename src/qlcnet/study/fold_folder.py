@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from qlcnet.study.fit import FitResult
+    from qlcnet.study.spec import FitResult
 
 CONFIG, HISTORY, PREDICTIONS, WEIGHTS = "config.json", "history.csv", "predictions.safetensors", "weights.safetensors"
 PROVENANCE = "provenance.json"  # seconds, host, commit: in the store only, never in a DVC output
@@ -27,13 +27,12 @@ def fold_path(results: Path, task: str, backbone: str, model: str, repeat: int, 
 def files_of(config: Mapping[str, Any], result: FitResult) -> dict[str, bytes]:
     """The bytes of each file of a fold folder: a pure function of the fit."""
     from safetensors.numpy import save as save_arrays
-    from safetensors.torch import save as save_tensors
 
     return {
         CONFIG: (json.dumps({**config, **result.facts}, indent=1, sort_keys=True) + "\n").encode(),
         HISTORY: _history_csv(result.history).encode(),
         PREDICTIONS: save_arrays({name: np.ascontiguousarray(a) for name, a in result.predictions.items()}),
-        WEIGHTS: save_tensors(result.weights),
+        WEIGHTS: save_arrays(result.weights),
     }
 
 

@@ -1,31 +1,21 @@
-"""The grid of fits of one task: which are to do, running them on an engine, linking their results."""
+"""The grid of fits of one task: which there are, which the store lacks, and linking their results."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import logging
 import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from qlcnet.config import Params, canonical, fingerprint
-from qlcnet.study.fold_folder import files_of, fold_path
-from qlcnet.study.spec import FitSpec
+from qlcnet.study.fold_folder import fold_path
+from qlcnet.study.spec import DataPaths, FitSpec
 from qlcnet.study.store import FoldStore
-
-if TYPE_CHECKING:
-    from qlcnet.study.executors import Engine, OnEvent
-    from qlcnet.study.fit import FitResult
-
-log = logging.getLogger("qlcnet")
+from qlcnet.study.workload import NetworkKind, TaskShape
 
 # The code that determines what a fit gives. dvc.yaml's train stage depends on the same list (a test compares them).
 FIT_SOURCES = (
@@ -38,27 +28,6 @@ FIT_SOURCES = (
 )
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
 DECIDING = ("src", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
-RESTARTS = 2  # of a broken worker pool: an out-of-memory kill should cost the running folds, not the grid
-
-
-class GridError(RuntimeError):
-    """Some fits failed; the message names each with its cause. The others are in the store."""
-
-
-class Listener(Protocol):
-    """Follows a grid: the progress bar, and the tracker."""
-
-    def started(self, spec: FitSpec, worker: str) -> None:
-        """A fit began on a worker."""
-
-    def epoch(self, spec: FitSpec, metrics: dict[str, float]) -> None:
-        """A fit finished an epoch."""
-
-    def finished(self, spec: FitSpec, folder: Path) -> None:
-        """A fit is in the store."""
-
-    def failed(self, spec: FitSpec, error: BaseException) -> None:
-        """A fit raised."""
 
 
 @dataclass
@@ -69,6 +38,13 @@ class Grid:
     specs: list[FitSpec]
     configs: dict[str, dict[str, Any]]  # fingerprint -> config.json but for what the fit adds
     todo: list[FitSpec] = field(default_factory=list)
+    shape: TaskShape | None = None
+    colours: dict[str, str] = field(default_factory=dict)  # the `colour` setting of each circuit
+
+    def kind(self, spec: FitSpec) -> NetworkKind:
+        """The kind of network that a fit trains."""
+        assert self.shape is not None
+        return NetworkKind.of(spec, self.shape, self.colours)
 
     def by_model(self) -> dict[tuple[str, str], list[FitSpec]]:
         """Fits grouped by (backbone, model)."""
@@ -93,6 +69,8 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     numerics = numerics_of(params)
     sources = hash_of_sources()
     grid = Grid(task, [], {})
+    grid.shape = TaskShape.of_files(DataPaths.of(root, task), folds, len(class_names))
+    grid.colours = {name: circuit.colour for name, circuit in params.circuits.items()}
     for backbone_name, backbone in params.backbones.items():
         for model_name, model in params.models.items():
             for repeat in folds.repeats:
@@ -128,94 +106,6 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
                     grid.configs[config["fingerprint"]] = config
     grid.todo = [spec for spec in grid.specs if spec.fingerprint not in store]
     return grid
-
-
-def run_grid(
-    grid: Grid,
-    store: FoldStore,
-    open_engine: Callable[[OnEvent], Engine],
-    listeners: Sequence[Listener],
-    provenance: Mapping[str, Any],
-) -> None:
-    """Fit what the store lacks, longest first. Raises GridError after all others are done if some fits failed."""
-    if not grid.todo:
-        return
-    specs = {spec.fingerprint: spec for spec in grid.todo}
-
-    def on_event(event: tuple[str, str, Any]) -> None:
-        kind, key, payload = event
-        for listener in listeners:
-            if kind == "start":
-                listener.started(specs[key], payload)
-            else:
-                listener.epoch(specs[key], payload)
-
-    failures: dict[str, BaseException] = {}
-    remaining = dict(specs)
-    for _attempt in range(RESTARTS + 1):
-        engine = open_engine(on_event)
-        try:
-            _run_on(engine, grid, store, remaining, failures, listeners, provenance)
-        except BrokenProcessPool:
-            log.warning("a worker process died (out of memory?); %d fits go on in new workers", len(remaining))
-            engine.close(abort=True)
-            continue
-        except BaseException:
-            engine.close(abort=True)
-            raise
-        engine.close()
-        break
-    else:
-        raise GridError(
-            f"worker processes died {RESTARTS + 1} times; {len(remaining)} fits are left. "
-            "If memory is short, use fewer workers: execution.workers in params.yaml, or --workers 1"
-        )
-    if failures:
-        lines = [f"{specs[key].name}: {type(error).__name__}: {error}" for key, error in failures.items()]
-        raise GridError(
-            f"{len(failures)} of {len(grid.specs)} fits failed, the others are kept\n  " + "\n  ".join(lines)
-        )
-
-
-def _run_on(
-    engine: Engine,
-    grid: Grid,
-    store: FoldStore,
-    remaining: dict[str, FitSpec],
-    failures: dict[str, BaseException],
-    listeners: Sequence[Listener],
-    state: Mapping[str, Any],
-) -> None:
-    """Submit all, keep each as it ends; a finished or failed fit leaves `remaining`."""
-    order = list(remaining.values())
-    costs = dict(zip((s.fingerprint for s in order), engine.costs(order), strict=True))
-    order.sort(key=lambda spec: -costs[spec.fingerprint])  # longest first: no long fit left alone at the end
-    pending: dict[Future[FitResult], FitSpec] = {engine.submit(spec): spec for spec in order}
-    while pending:
-        done, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
-            spec = pending.pop(future)
-            error = future.exception()
-            if isinstance(error, BrokenProcessPool):
-                raise error
-            if error is None:
-                result = future.result()
-                provenance = {
-                    **state,
-                    "seconds": round(result.seconds, 3),
-                    "host": socket.gethostname(),
-                    "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    "cost": costs[spec.fingerprint],
-                    "workers": engine.workers,
-                }
-                folder = store.put(spec.fingerprint, files_of(grid.configs[spec.fingerprint], result), provenance)
-                for listener in listeners:
-                    listener.finished(spec, folder)
-            else:
-                failures[spec.fingerprint] = error
-                for listener in listeners:
-                    listener.failed(spec, error)
-            del remaining[spec.fingerprint]
 
 
 def link_results(grid: Grid, store: FoldStore, results: Path) -> None:

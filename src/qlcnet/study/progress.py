@@ -29,7 +29,8 @@ class ProgressBar:
         )
 
     def started(self, spec: FitSpec, worker: str) -> None:
-        """A fit began."""
+        """A fit began; again after its worker died, then its epochs count once more."""
+        self._bar.update(-self._running.get(spec.fingerprint, 0))
         self._running[spec.fingerprint] = 0
         self._show(spec)
 

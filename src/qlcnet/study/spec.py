@@ -1,11 +1,15 @@
-"""What one fit is asked to do, and where its arrays are. Imports no torch: the parent process plans with it."""
+"""What one fit is asked to do, where its arrays are, what it gives. Imports no torch: the parent process needs none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from qlcnet.config import Backbone, Model, Training
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,18 @@ class DataPaths:
         """The project's usual places."""
         data = root / "data"
         return cls(data / "raw" / task, data / "folds" / f"{task}.csv", data / "quanvolved" / task)
+
+
+@dataclass
+class FitResult:
+    """What a fit leaves: predictions, history (one dict an epoch), weights, facts for config.json, provenance.
+
+    All arrays are numpy's: a tensor would make the process that receives the result import torch, for 10 s.
+    """
+
+    predictions: dict[str, np.ndarray]
+    history: list[dict[str, float]]
+    weights: dict[str, np.ndarray]
+    facts: dict[str, Any]
+    seconds: float
+    host: str = ""  # where it ran, if the engine says so

@@ -10,8 +10,9 @@ from pathlib import Path
 from qlcnet.config import Params
 from qlcnet.paths import fold_store
 from qlcnet.study.executors import Engine, LocalEngine, OnEvent, auto_workers
-from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, plan_grid, run_grid
+from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, plan_grid
 from qlcnet.study.progress import ProgressBar
+from qlcnet.study.run import run_grid
 from qlcnet.study.spec import DataPaths
 from qlcnet.study.store import FoldStore
 
@@ -37,7 +38,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
     )
     commit, dirty = git_state(root)
     bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
-    tracker = GridTracker(params, grid, root, store)
+    tracker = GridTracker(grid, root, store)
     try:
         run_grid(
             grid,

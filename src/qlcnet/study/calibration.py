@@ -1,0 +1,66 @@
+"""The finished fits of a store as measurements: what they asked for, what was predicted, what they took."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from qlcnet.study.cost_model import CostModel
+from qlcnet.study.fold_folder import PROVENANCE
+from qlcnet.study.store import FINGERPRINT, FoldStore
+from qlcnet.study.workload import Work
+
+log = logging.getLogger("qlcnet")
+
+STARTUP_SECONDS = 15.0  # of a grid, until its first fit begins: imports, most of it; measured with bytecode written
+ENOUGH = 3  # fits of this machine, to leave those of other machines aside
+
+
+@dataclass(frozen=True)
+class FinishedFit:
+    """One fit of the store that says what it took."""
+
+    fingerprint: str
+    host: str
+    work: Work
+    seconds: float
+    predicted_seconds: float
+    startup_seconds: float
+
+
+def finished_fits(store: FoldStore, only: Collection[str] | None = None) -> list[FinishedFit]:
+    """Fits with a provenance that states work and time; fits imported without it, or damaged, are left out."""
+    found = []
+    for folder in sorted(store.root.iterdir()):
+        if not FINGERPRINT.fullmatch(folder.name) or (only is not None and folder.name not in only):
+            continue
+        try:
+            known = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+            fit = FinishedFit(
+                folder.name,
+                known["host"],
+                Work.from_json(known["work"]),
+                float(known["seconds"]),
+                float(known["predicted_seconds"]),
+                float(known["startup_seconds"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found.append(fit)
+    return found
+
+
+def calibrated_on(fits: Sequence[FinishedFit]) -> CostModel:
+    """The cost model of this machine: from its own fits where there are enough, else from all."""
+    own = [fit for fit in fits if fit.host == socket.gethostname()]
+    chosen = own if len(own) >= ENOUGH else fits
+    return CostModel.calibrated([(fit.work, fit.seconds) for fit in chosen])
+
+
+def startup_of(fits: Sequence[FinishedFit]) -> float:
+    """Median seconds from the opening of a grid's workers to its first fit."""
+    return statistics.median([fit.startup_seconds for fit in fits]) if fits else STARTUP_SECONDS

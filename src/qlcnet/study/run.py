@@ -1,0 +1,202 @@
+"""Runs a grid on an engine: longest first, each fit kept as it ends, dead workers replaced, listeners told in order."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qlcnet.study.calibration import calibrated_on, finished_fits
+from qlcnet.study.fold_folder import files_of
+from qlcnet.study.grid import Grid
+from qlcnet.study.spec import FitResult, FitSpec
+from qlcnet.study.store import FoldStore
+from qlcnet.study.workload import Work, count_sizes
+
+if TYPE_CHECKING:
+    from qlcnet.study.executors import Engine, OnEvent
+
+log = logging.getLogger("qlcnet")
+RESTARTS = 2  # of a broken worker pool: an out-of-memory kill should cost the running folds, not the grid
+
+
+class GridError(RuntimeError):
+    """Some fits failed; the message names each with its cause. The others are in the store."""
+
+
+class Listener(Protocol):
+    """Follows a grid: the progress bar, and the tracker."""
+
+    def started(self, spec: FitSpec, worker: str) -> None:
+        """A fit began on a worker; again, with its epochs from the first, after its worker died."""
+
+    def epoch(self, spec: FitSpec, metrics: dict[str, float]) -> None:
+        """A fit finished an epoch. Each epoch comes once and in order."""
+
+    def finished(self, spec: FitSpec, folder: Path) -> None:
+        """A fit is in the store. Nothing of this fit comes after it."""
+
+    def failed(self, spec: FitSpec, error: BaseException) -> None:
+        """A fit raised. Nothing of this fit comes after it."""
+
+
+class _Relay:
+    """Brings events, which come late and from other threads, into the order that Listener promises."""
+
+    def __init__(self, specs: Mapping[str, FitSpec], listeners: Sequence[Listener]) -> None:
+        self._specs, self._listeners = specs, list(listeners)
+        self._epochs: dict[str, int] = {}  # of the fits that run, epochs told
+        self._closed: set[str] = set()
+        self._lock = threading.Lock()
+        self.first_start: float | None = None
+
+    def event(self, event: tuple[str, str, Any]) -> None:
+        """From a worker."""
+        kind, key, payload = event
+        with self._lock:
+            if key in self._closed or key not in self._specs:
+                return
+            if kind == "start":
+                self.first_start = self.first_start or time.perf_counter()
+                self._start(key, payload)
+            elif self._epochs.get(key) == int(payload["epoch"]):
+                self._epoch(key, payload)
+
+    def finished(self, key: str, folder: Path, history: Sequence[dict[str, float]]) -> None:
+        """The result of a fit is kept; its last epochs may not have been told yet."""
+        with self._lock:
+            if key not in self._epochs:
+                self._start(key, "")
+            for row in history[self._epochs[key] :]:
+                self._epoch(key, row)
+            self._closed.add(key)
+            self._tell(lambda listener: listener.finished(self._specs[key], folder))
+
+    def failed(self, key: str, error: BaseException) -> None:
+        """A fit raised."""
+        with self._lock:
+            self._closed.add(key)
+            self._tell(lambda listener: listener.failed(self._specs[key], error))
+
+    def _start(self, key: str, worker: str) -> None:
+        self._epochs[key] = 0
+        self._tell(lambda listener: listener.started(self._specs[key], worker))
+
+    def _epoch(self, key: str, metrics: dict[str, float]) -> None:
+        self._epochs[key] += 1
+        self._tell(lambda listener: listener.epoch(self._specs[key], metrics))
+
+    def _tell(self, call: Callable[[Listener], None]) -> None:
+        for listener in list(self._listeners):
+            try:
+                call(listener)
+            except Exception as error:  # who only watches must not stop a grid, nor the thread that reads events
+                self._listeners.remove(listener)
+                log.warning("%s stopped following the grid: %r", type(listener).__name__, error)
+
+
+def run_grid(
+    grid: Grid,
+    store: FoldStore,
+    open_engine: Callable[[OnEvent], Engine],
+    listeners: Sequence[Listener],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Fit what the store lacks, longest first. Raises GridError after all others are done if some fits failed."""
+    if not grid.todo:
+        return
+    specs = {spec.fingerprint: spec for spec in grid.todo}
+    relay = _Relay(specs, listeners)
+    running = _Running(grid, store, relay, provenance, dict(specs))
+    for _attempt in range(RESTARTS + 1):
+        engine = open_engine(relay.event)
+        try:
+            running.run_on(engine)
+        except BrokenProcessPool:
+            log.warning("a worker process died (out of memory?); %d fits go on in new workers", len(running.remaining))
+            engine.close(abort=True)
+            continue
+        except BaseException:
+            engine.close(abort=True)
+            raise
+        engine.close()
+        break
+    else:
+        raise GridError(
+            f"worker processes died {RESTARTS + 1} times; {len(running.remaining)} fits are left. "
+            "If memory is short, use fewer workers: execution.workers in params.yaml, or --workers 1"
+        )
+    if failures := running.failures:
+        lines = [f"{specs[key].name}: {type(error).__name__}: {error}" for key, error in failures.items()]
+        raise GridError(
+            f"{len(failures)} of {len(grid.specs)} fits failed, the others are kept\n  " + "\n  ".join(lines)
+        )
+
+
+class _Running:
+    """The fits of a grid that are left, and what became of the others."""
+
+    def __init__(
+        self, grid: Grid, store: FoldStore, relay: _Relay, provenance: Mapping[str, Any], remaining: dict[str, FitSpec]
+    ) -> None:
+        self.grid, self.store, self.relay, self.provenance, self.remaining = grid, store, relay, provenance, remaining
+        self.failures: dict[str, BaseException] = {}
+        self.opened = 0.0
+        self.work: dict[str, Work] = {}
+        self.predicted: dict[str, float] = {}
+
+    def run_on(self, engine: Engine) -> None:
+        """Submit all, keep each as it ends; a finished or failed fit leaves `remaining`. Raises BrokenProcessPool."""
+        if not self.predicted:
+            self.opened = time.perf_counter()
+            self._predict(engine)
+        order = sorted(self.remaining, key=lambda key: -self.predicted[key])  # no long fit left alone at the end
+        pending: dict[Future[FitResult], str] = {engine.submit(self.remaining[key]): key for key in order}
+        while pending:
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            broken = None
+            for future in done:
+                key, error = pending.pop(future), future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    broken = error  # raised after what ended well beside it is kept
+                elif error is None:
+                    self._keep(key, future.result(), engine)
+                else:
+                    del self.remaining[key]
+                    self.failures[key] = error
+                    self.relay.failed(key, error)
+            if broken:
+                raise broken
+
+    def _predict(self, engine: Engine) -> None:
+        kinds = {key: self.grid.kind(spec) for key, spec in self.remaining.items()}
+        cache = self.store.root.parent / "network_sizes.json"
+        sizes = count_sizes(kinds.values(), cache, engine.network_sizes)
+        model = calibrated_on(finished_fits(self.store))
+        assert self.grid.shape is not None
+        for key, spec in self.remaining.items():
+            self.work[key] = Work.of(spec, self.grid.shape, kinds[key], sizes[kinds[key].key])
+            self.predicted[key] = model.seconds(self.work[key])
+
+    def _keep(self, key: str, result: FitResult, engine: Engine) -> None:
+        started = self.relay.first_start or self.opened
+        provenance = {
+            **self.provenance,
+            "seconds": round(result.seconds, 3),
+            "predicted_seconds": round(self.predicted[key], 3),
+            "startup_seconds": round(started - self.opened, 3),  # of the grid: imports, until the first fit began
+            "work": asdict(self.work[key]),
+            "host": result.host or socket.gethostname(),
+            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "workers": engine.workers,
+        }
+        folder = self.store.put(key, files_of(self.grid.configs[key], result), provenance)
+        del self.remaining[key]
+        self.relay.finished(key, folder, result.history)
