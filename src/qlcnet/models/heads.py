@@ -57,6 +57,8 @@ def _quantum(head: Head) -> nn.Module:
     return QuantumLayer(head.qubits, head.ansatz, head.layers, head.rotations, head.seed, head.noise)
 
 
+# kind -> builder(embedding, classes, head) of a module (B, embedding) -> logits (B, classes); weights from torch's
+# global generator
 Builder = Callable[[int, int, Head], nn.Module]
 HEADS: dict[str, Builder] = {
     "linear": lambda embedding, classes, head: nn.Linear(embedding, classes),
@@ -66,11 +68,6 @@ HEADS: dict[str, Builder] = {
         embedding, classes, head, math.pi, lambda head: Sine(head.qubits, head.layers)
     ),
 }
-
-
-def build_head(embedding: int, classes: int, head: Head) -> nn.Module:
-    """The head that the params describe: (B, embedding) -> logits (B, classes). Weights from torch's generator."""
-    return HEADS[head.kind](embedding, classes, head)
 
 
 def circuit_parameters(head: Head) -> int:

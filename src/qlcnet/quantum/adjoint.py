@@ -115,7 +115,7 @@ class CompiledAnsatz(nn.Module):
         super().__init__()
         self.qubits = qubits
         steps = _normal_form(gates, qubits)
-        mixing = [step for step in steps if step.turns]
+        mixing = [step for step in steps if step.turns] or [_Step(2**qubits)]  # RZ and CNOT alone: one idle step
         states, parameters = 2**qubits, sum(gate.angle is not None for gate in gates)
         slots = max([sum(angle is not None for angle, _ in step.phases) for step in mixing], default=0)
         self.steps, self.slots = len(mixing), slots
