@@ -125,7 +125,8 @@ ORDERS = [
     [Gate("CNOT", (0, 2)), Gate("RZ", (2,), 0), Gate("CNOT", (2, 0)), Gate("RY", (0,), 1), Gate("RZ", (0,), 2)],
     [Gate("RY", (2,), 0), Gate("CNOT", (2, 1)), Gate("RZ", (1,), 1), Gate("RX", (1,), 2), Gate("CNOT", (0, 1))],
     [Gate("RX", (1,), 0), Gate("CNOT", (1, 2)), Gate("RX", (2,), 1), Gate("CNOT", (2, 0))],  # fixed phases alone
-    [Gate("CNOT", (0, 1)), Gate("CNOT", (1, 2)), Gate("RZ", (2,), 0), Gate("RY", (1,), 1)],  # no permutation twice over
+    # a permutation between two mixing steps that is not its own inverse
+    [Gate("RY", (0,), 0), Gate("RY", (1,), 1), Gate("CNOT", (0, 1)), Gate("CNOT", (1, 2)), Gate("RY", (2,), 2)],
     [Gate("CNOT", (0, 1)), Gate("CNOT", (1, 2)), Gate("RZ", (2,), 0)],  # no rotation that mixes states
 ]
 
