@@ -14,7 +14,6 @@ from qlcnet.study.metrics import (
     METRICS,
     Curve,
     confusion_matrix,
-    mean_of_defined,
     metrics_of,
     one_hot,
     recall_per_class,
@@ -23,6 +22,7 @@ from qlcnet.study.metrics import (
     roc_per_class,
 )
 from qlcnet.study.oof import OOFTable, fold_folders, read_oof, read_test
+from qlcnet.study.statistics import fold_spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,8 +33,8 @@ CURVE_POINTS = 501  # of a ROC curve in the CSV and the figure; all corners of 6
 def write_outcome(folder: Path, files: Path) -> dict[str, float]:
     """Write tables and figures of `results/folds/<task>/<backbone>/<model>` below `files`; returns the metrics.
 
-    oof_: over all images, mean of the repeats. fold_mean_, fold_sd_: over the fits, ddof 1. test_: mean of the fits
-    on the test part that `train-cv` scores beside. oof_recall_<k>: the paper's per-class accuracy.
+    oof_: over all images, mean of the repeats. fold_mean_, fold_sd_: over the fits, ddof 1. test_mean_, test_sd_: over
+    the fits, on the test part that `train-cv` scores beside. oof_recall_<k>: the paper's per-class accuracy.
     """
     kind = read_config(next(iter(fold_folders(folder).values())))["params"]["protocol"]["kind"]
     table = read_oof(folder, kind)
@@ -44,34 +44,29 @@ def write_outcome(folder: Path, files: Path) -> dict[str, float]:
     table.write_csv(files / "oof" / "oof.csv")
     metrics = oof_metrics(table)
     if kind == "train-cv" and len(test := read_test(folder)):
-        metrics |= {f"test_{name}": value for name, value in _mean_of_fits(test).items()}
+        metrics |= fit_metrics(test, "test")
     return metrics
 
 
 def oof_metrics(table: OOFTable) -> dict[str, float]:
-    """Metrics of the out-of-fold table, and their mean and standard deviation over the fits."""
+    """Metrics of the out-of-fold table by the report's definitions, without their intervals."""
     repeats = [table.of_repeat(repeat) for repeat in table.repeats]
     of_repeats = [metrics_of(rows.target, rows.probabilities) for rows in repeats]
-    of_fits = _of_fits(table)
-    metrics: dict[str, float] = {}
-    for name in METRICS:
-        values = np.array([fit[name] for fit in of_fits])
-        values = values[~np.isnan(values)]
-        metrics[f"oof_{name}"] = float(np.mean([of[name] for of in of_repeats]))
-        metrics[f"fold_mean_{name}"] = mean_of_defined(values)
-        metrics[f"fold_sd_{name}"] = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    oof = {f"oof_{name}": float(np.mean([of[name] for of in of_repeats])) for name in METRICS}
     recalls = np.mean([recall_per_class(rows.target, rows.probabilities) for rows in repeats], axis=0)
-    return metrics | {f"oof_recall_{k}": float(value) for k, value in enumerate(recalls)}
+    per_class = {f"oof_recall_{k}": float(value) for k, value in enumerate(recalls)}
+    return oof | per_class | fit_metrics(table, "fold")
 
 
-def _of_fits(table: OOFTable) -> list[dict[str, float]]:
-    fits = (table.of_fit(repeat, fold) for repeat, fold in table.splits)
-    return [metrics_of(rows.target, rows.probabilities) for rows in fits]
-
-
-def _mean_of_fits(table: OOFTable) -> dict[str, float]:
-    of_fits = _of_fits(table)
-    return {name: mean_of_defined(np.array([fit[name] for fit in of_fits])) for name in METRICS}
+def fit_metrics(table: OOFTable, prefix: str) -> dict[str, float]:
+    """Mean and standard deviation over the fits."""
+    fits = [table.of_fit(repeat, fold) for repeat, fold in table.splits]
+    of_fits = [metrics_of(rows.target, rows.probabilities) for rows in fits]
+    metrics = {}
+    for name in METRICS:
+        mean, sd = fold_spread([of_fit[name] for of_fit in of_fits])
+        metrics |= {f"{prefix}_mean_{name}": mean, f"{prefix}_sd_{name}": sd}
+    return metrics
 
 
 def _write_confusion(table: OOFTable, folder: Path) -> None:

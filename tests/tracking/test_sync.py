@@ -1,0 +1,139 @@
+"""What `qlcnet track sync` adds, and what it leaves alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qlcnet.paths import fold_store
+from qlcnet.study.metrics import METRICS
+from qlcnet.study.oof import read_oof, read_test
+from qlcnet.study.statistics import estimates
+from qlcnet.tracking import TrackingError, sync
+from qlcnet.tracking.backend import open_backend
+from qlcnet.tracking.outcome import write_outcome
+from tests.tracking.studies import CLASS_NAMES, IMAGES, make_grid, make_results, runs_of
+
+
+def test_a_second_sync_adds_nothing(root: Path) -> None:
+    make_results(root, make_grid())
+    assert sync(root) == 3
+    before = runs_of(root)
+    assert sync(root) == 0
+    assert runs_of(root) == before
+
+
+def test_results_without_a_store_are_synced_without_provenance(root: Path) -> None:
+    # a checkout whose results came from a DVC remote
+    make_results(root, make_grid())
+    shutil.rmtree(fold_store(root))
+    assert sync(root) == 3
+    for run in runs_of(root):
+        assert run["status"] == "FINISHED"
+        assert not {"commit", "dirty", "host"} & run["tags"].keys()
+        assert "seconds_fit" not in run["metrics"]
+    assert len(runs_of(root)[0]["metrics"]["train_loss"]) == 3
+
+
+def test_runs_of_other_params_stay_as_they_are(root: Path) -> None:
+    make_results(root, make_grid())
+    sync(root)
+    before = runs_of(root)
+    make_results(root, make_grid(learning_rate=0.01))
+    assert sync(root) == 3
+    assert [run for run in runs_of(root) if run in before] == before
+
+
+def test_an_incomplete_model_is_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_results(root, make_grid(("classical", "hybrid")))
+    shutil.rmtree(root / "results/folds/spots/lcnet_050/hybrid/repeat-0/fold-1")
+    with caplog.at_level(logging.WARNING, logger="qlcnet"):
+        assert sync(root) == 3
+    assert "1 of 2 fits" in caplog.text
+    assert {run["tags"]["model"] for run in runs_of(root)} == {"classical"}
+
+
+def test_times_are_those_of_the_fits(root: Path) -> None:
+    make_results(root, make_grid())
+    sync(root)
+    backend = open_backend(root)
+    for run in backend.client.search_runs([backend.experiment_id], "tags.kind = 'fold'"):
+        assert run.info.end_time == 1767323045000  # 2026-01-02T03:04:05Z
+        assert run.info.end_time - run.info.start_time == 2500
+        moments = [m.timestamp for m in backend.client.get_metric_history(run.info.run_id, "train_loss")]
+        assert moments == sorted(set(moments))
+        assert run.info.start_time < moments[0]
+        assert moments[-1] == run.info.end_time
+
+
+def test_two_processes_at_once_in_a_project_without_a_store(tmp_path: Path) -> None:
+    make_results(tmp_path, make_grid(("classical", "hybrid")))
+    code = "import sys; from pathlib import Path; from qlcnet.tracking import sync; print(sync(Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    added = [int(process.communicate(timeout=200)[0]) for process in processes]
+    assert sorted(added) == [0, 6]
+    assert [run["status"] for run in runs_of(tmp_path)] == ["FINISHED"] * 6
+
+
+def test_a_moved_project_keeps_its_artifacts(root: Path) -> None:
+    make_results(root, make_grid())
+    sync(root)
+    moved = root.rename(root.with_name("a new name"))
+    backend = open_backend(moved)
+    (parent,) = backend.client.search_runs([backend.experiment_id], "tags.kind = 'model'")
+    assert parent.info.artifact_uri == f"{moved}/mlruns/artifacts/{parent.info.run_id}/artifacts"
+    assert [file.path for file in backend.client.list_artifacts(parent.info.run_id)] == ["confusion", "oof", "roc"]
+    assert not root.exists()
+
+
+def test_a_deleted_experiment_comes_back(root: Path) -> None:
+    backend = open_backend(root)
+    backend.client.delete_experiment(backend.experiment_id)
+    make_results(root, make_grid())
+    assert sync(root) == 3
+    assert len(runs_of(root)) == 3
+
+
+def test_a_server_that_is_down_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    make_results(root, make_grid())
+    with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9") as caught:
+        sync(root)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["pooled-cv", "train-cv"])
+def test_metrics_of_a_parent_are_those_of_the_report(tmp_path: Path, kind: str) -> None:
+    make_results(tmp_path, make_grid(kind=kind))
+    folder = tmp_path / "results/folds/spots/lcnet_050/classical"
+    files = tmp_path / "files"
+    files.mkdir()
+    metrics = write_outcome(folder, files)
+
+    table = read_oof(folder, kind)
+    fits = [(f.target, f.probabilities) for f in (table.of_fit(*split) for split in table.splits)]
+    expected = estimates(table.target, [table.probabilities], fits, None, 100, 0)
+    for name in METRICS:
+        assert metrics[f"oof_{name}"] == expected[name].value
+        assert metrics[f"fold_mean_{name}"] == expected[name].fold_mean
+        assert metrics[f"fold_sd_{name}"] == expected[name].fold_sd
+    assert ("test_mean_accuracy" in metrics) == (kind == "train-cv")
+    if kind == "train-cv":
+        test = read_test(folder)
+        correct = test.probabilities.argmax(1) == test.target
+        assert metrics["test_mean_accuracy"] == pytest.approx(correct.mean())  # both fits score the same images
+
+    counts = json.loads((files / "confusion/confusion.json").read_text())["counts"]
+    assert sum(map(sum, counts)) == IMAGES
+    assert sum(counts[k][k] for k in range(len(CLASS_NAMES))) / IMAGES == metrics["oof_accuracy"]
+    with (files / "oof/oof.csv").open() as lines:
+        assert [int(row["index"]) for row in csv.DictReader(lines)] == table.index.tolist()
