@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from qlcnet.config import Backbone
 from qlcnet.models.lcnet import NARROWEST, WIDEST, build_lcnet
+
+log = logging.getLogger("qlcnet")
 
 LCNET = re.compile(r"lcnet_(\d{3})(\.\w+)?")  # width in hundredths, and timm's tag of a set of weights
 STEM_AND_CLASSIFIER = {"first_conv": "conv_stem", "classifier": "classifier"}  # timm's keys: their value for LCNet
@@ -48,6 +51,8 @@ def build_backbone(name: str, backbone: Backbone, in_channels: int) -> nn.Module
     network.num_features = getattr(network, "head_hidden_size", None) or network.num_features
 
     if backbone.pretrained is True:
+        if LCNET.fullmatch(architecture) and backbone.activation != "hard_swish":
+            log.warning("%s: the pretrained weights were trained with hard_swish, not %s", key, backbone.activation)
         _load_from_hub(network, architecture, key, in_channels)
     elif backbone.pretrained:
         _load_from_file(network, architecture, Path(backbone.pretrained), key, in_channels)
@@ -66,19 +71,17 @@ def _pretrained_cfg(architecture: str) -> dict[str, Any]:
 
 def _load_from_hub(network: nn.Module, architecture: str, key: str, in_channels: int) -> None:
     cfg = _pretrained_cfg(architecture)
-    if not (cfg.get("hf_hub_id") or cfg.get("url")):
+    if not cfg.get("hf_hub_id"):
         there = ", ".join(timm.list_pretrained(f"{architecture.split('_')[0]}_*")) or "none of this family"
         raise BackboneError(f"{key}.pretrained: timm has no weights for {architecture} (it has {there})")
     try:
         # num_classes=0: the checkpoint's classifier is left out; the stem is adapted to in_channels
         load_pretrained(network, pretrained_cfg=cfg, num_classes=0, in_chans=in_channels)
-    except OSError as error:  # no network, and not in the hub's cache
-        hub = cfg.get("hf_hub_id")
-        source = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else cfg["url"]
+    except Exception as error:  # no network and not in the cache, most often; the hub's errors have no common class
         raise BackboneError(
-            f"{key}.pretrained: the weights of {architecture} could not be had ({type(error).__name__}). "
-            f"Where there is a network, fetch {source}, put it for example at weights/{architecture}.safetensors "
-            f"here, and set {key}.pretrained to that path"
+            f"{key}.pretrained: the weights of {architecture} could not be had ({type(error).__name__}). Where there "
+            f"is a network, fetch https://huggingface.co/{cfg['hf_hub_id']}/resolve/main/model.safetensors, put it for "
+            f"example at weights/{architecture}.safetensors in the project, and set {key}.pretrained to that path"
         ) from error
 
 
@@ -105,6 +108,8 @@ def _load_from_file(network: nn.Module, architecture: str, path: Path, key: str,
         name = f"{stem}.weight"
         if name in weights and name in own and weights[name].shape[1] == 3:
             weights[name] = adapt_input_conv(in_channels, weights[name])
+    # BatchNorm's count of batches has no effect on anything here, and old files lack it
+    weights = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")} | weights
     problem = _difference(weights, own)
     if problem:
         raise BackboneError(f"{key}.pretrained: {path} does not fit {architecture}: {problem}")
