@@ -1,0 +1,183 @@
+"""Quanvolution of images in memory: a circuit of params made ready, then run over uint8 images on all cores."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qlcnet import config
+from qlcnet.quantum.circuits import (
+    PatchCircuit,
+    Word,
+    all_words,
+    build_circuit,
+    joint_words,
+    make_qnode,
+    single_words,
+)
+from qlcnet.quantum.images import check_images, cut_patches, pixel_angles
+from qlcnet.quantum.plan import Patches, lay_patches, make_plan
+from qlcnet.quantum.polynomial import TrigPolynomial
+from qlcnet.quantum.storage import Storage, storage_named
+from qlcnet.quantum.surrogate import evaluate, fit_polynomial
+
+FLOAT_BYTES = 4 << 20  # of float32 results that a thread holds at a time where they are converted afterwards
+SLICES_PER_THREAD = 4  # so that a busy core does not hold up the others
+QNODE_BATCH = 4096  # patches in one broadcast call of the `pennylane` engine
+
+
+@dataclass(frozen=True, eq=False)
+class Quanvolution:
+    """A circuit ready to run over images.
+
+    `polynomial` has an output for each of `words`, products of Pauli-Z: each qubit's own, and, where shots are drawn,
+    the products that fix their joint distribution. `evaluations`: QNode evaluations on the grid that fixed it.
+    """
+
+    params: config.Circuit
+    circuit: PatchCircuit
+    words: tuple[Word, ...]
+    polynomial: TrigPolynomial
+    evaluations: int
+
+    @property
+    def storage(self) -> Storage:
+        return storage_named(self.params.storage)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether words are stored, and shots drawn from them in training."""
+        return self.params.shots is not None and self.params.shots_drawn == "fresh"
+
+    @property
+    def channels_polynomial(self) -> TrigPolynomial:
+        """The expectation value of each qubit alone."""
+        at = [self.words.index(word) for word in single_words(self.circuit.qubits)]
+        return TrigPolynomial(self.polynomial.coefficients[at]).trimmed()
+
+    def patches(self, height: int, width: int) -> Patches:
+        """Where patches lie on images of that size."""
+        return lay_patches(height, width, self.params.stride, self.params.padding)
+
+    def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """(N, H', W', channels) of what is stored for images (N, H, W, C)."""
+        patches = self.patches(shape[1], shape[2])
+        colours = shape[3] if self.params.colour == "channels" else 1
+        each = len(self.words) if self.is_fresh else self.circuit.qubits
+        return shape[0], patches.rows, patches.columns, colours * each
+
+    def __call__(
+        self,
+        images: NDArray[np.uint8],
+        out: NDArray[Any] | None = None,
+        first_image: int = 0,
+        threads: int | None = None,
+        storage: Storage | None = None,
+    ) -> NDArray[Any]:
+        """Channels as stored, (N, H', W', channels), of uint8 images (N, H, W, 1 or 3).
+
+        `out` is filled and returned if given. `first_image` is the number of the first image in the whole set (shots
+        are drawn by it). `threads`: by default one a core; they change no result. `storage`: another one than the
+        params'. Raises ValueError for other images, or an `out` that does not fit.
+        """
+        check_images(images)
+        storage = storage or self.storage
+        shape = self.stored_shape(images.shape)
+        if out is None:
+            out = np.empty(shape, storage.dtype)
+        elif out.shape != shape or out.dtype != storage.dtype or not out.flags.c_contiguous:
+            raise ValueError(f"out is {out.dtype} {out.shape}; needed is a C-contiguous {storage.dtype} {shape}")
+        threads = threads or available_cores()
+        if self.params.engine == "pennylane":
+            run_qnode(self, images, out, storage)
+        elif threads == 1 or len(images) == 1:
+            run_exact(self, images, out, storage, first_image)
+        else:
+            step = -(-len(images) // (threads * SLICES_PER_THREAD))
+            with ThreadPoolExecutor(threads) as pool:
+                parts = [slice(start, start + step) for start in range(0, len(images), step)]
+                # list(): wait, and raise what a thread raised
+                list(pool.map(lambda s: run_exact(self, images[s], out[s], storage, first_image + s.start), parts))
+        return out
+
+
+def prepare(params: config.Circuit) -> Quanvolution:
+    """Build the circuit of params and find its exact polynomial by evaluating it on the named PennyLane device."""
+    return prepare_circuit(build_circuit(params), params)
+
+
+def prepare_circuit(circuit: PatchCircuit, params: config.Circuit) -> Quanvolution:
+    """The same for a circuit that is already there as gates, for example a stored one."""
+    if params.shots is None:
+        words = single_words(circuit.qubits)
+    else:
+        words = all_words(circuit.qubits) if params.shots_drawn == "fresh" else joint_words(circuit.groups)
+    polynomial = fit_polynomial(make_qnode(circuit, params.device, words), circuit.qubits, circuit.degree)
+    return Quanvolution(params, circuit, words, polynomial, (2 * circuit.degree + 1) ** circuit.qubits)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=16)
+def _plan(quanvolution: Quanvolution, height: int, width: int) -> Any:
+    return make_plan(quanvolution.polynomial, quanvolution.patches(height, width))
+
+
+def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], storage: Storage, first: int) -> None:
+    """Fill `out` by the polynomial, in one thread."""
+    from qlcnet.quantum import kernel  # numba takes a while to import
+
+    plan, geometry = _plan(q, images.shape[1], images.shape[2])
+    grey = q.params.colour == "grey"
+    images = np.ascontiguousarray(images)
+    images.flags.writeable = False  # one type for the kernel, so that it is compiled once
+    each = len(q.words)
+    colours = 1 if grey else images.shape[3]
+    if q.params.shots is None and each == 4 and storage.dtype.itemsize < 4:
+        packed = out.view(np.uint32).reshape(*out.shape[:3], colours, storage.dtype.itemsize)
+        kernel.run_packed(images, grey, plan, geometry, packed)
+        return
+    step = max(1, FLOAT_BYTES // (4 * each * colours * out.shape[1] * out.shape[2]))
+    for start in range(0, len(images), step):
+        part = images[start : start + step]
+        values = np.empty((*out[start : start + step].shape[:3], colours * each), np.float32)
+        kernel.run_float(part, grey, plan, geometry, values)
+        if q.params.shots is not None and not q.is_fresh:
+            values = _with_shots(q, values.reshape(*values.shape[:3], colours, each), first + start)
+        out[start : start + step] = storage.encode(values)
+
+
+def _with_shots(q: Quanvolution, words: NDArray[np.float32], first_image: int) -> NDArray[np.float32]:
+    from qlcnet.quantum.shots import sample_shots
+
+    assert q.params.shots is not None
+    first_patch = first_image * int(np.prod(words.shape[1:4]))
+    drawn = sample_shots(words, q.params.shots, q.params.shots_seed, q.circuit.groups, first_patch)
+    return drawn.reshape(*words.shape[:3], -1)
+
+
+def run_qnode(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], storage: Storage) -> None:
+    """Fill `out` by the PennyLane QNode, patch by patch: the slow reference of the exact engine.
+
+    Without shots equal patches are evaluated once. With stored shots the device samples, seeded with shots_seed.
+    """
+    pixels = cut_patches(images, q.patches(images.shape[1], images.shape[2]), q.params.colour)
+    flat = pixels.reshape(-1, 4)
+    back: NDArray[Any] | None = None
+    if q.params.shots is None or q.is_fresh:
+        flat, back = np.unique(flat, axis=0, return_inverse=True)
+        qnode = make_qnode(q.circuit, q.params.device, q.words)
+    else:
+        qnode = make_qnode(q.circuit, q.params.device, None, q.params.shots, q.params.shots_seed)
+    batches = range(0, len(flat), QNODE_BATCH)
+    values = np.concatenate([evaluate(qnode, pixel_angles(flat[i : i + QNODE_BATCH]).T).T for i in batches])
+    out[...] = storage.encode(values if back is None else values[back.ravel()]).reshape(out.shape)

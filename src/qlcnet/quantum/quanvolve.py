@@ -1,0 +1,203 @@
+"""The stage: images of a task from disk, through every circuit, to disk, in chunks so that memory stays flat."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import mmap
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qlcnet import config
+from qlcnet.quantum.card import describe
+from qlcnet.quantum.circuits import PatchCircuit, single_words
+from qlcnet.quantum.images import check_images
+from qlcnet.quantum.polynomial import TrigPolynomial
+from qlcnet.quantum.preview import choose_examples, draw_preview
+from qlcnet.quantum.qasm import to_openqasm
+from qlcnet.quantum.quanvolution import Quanvolution, prepare
+
+CHUNK_BYTES = 32 << 20  # of stored channels; two chunks are in memory, one computed while the other is written
+logger = logging.getLogger("qlcnet")
+
+
+def quanvolve_task(raw_folder: Path, circuits: Mapping[str, config.Circuit], out: Path) -> None:
+    """Write out/<circuit>/{channels.npy, circuit.json, circuit.qasm} for every circuit, and out/preview.png.
+
+    `raw_folder` holds images.npy (uint8 N x H x W x 1 or 3) and perhaps labels.npy. `out` appears whole or not at all.
+    Raises ValueError for images or circuits that cannot be, FileNotFoundError where there are no images.
+    """
+    images = _open_images(raw_folder)
+    with _whole_folder(out) as folder:
+        for name, params in circuits.items():
+            write_channels(images, name, prepare(params), folder / name)
+        if circuits:
+            _write_preview(raw_folder, images, list(circuits), folder)
+
+
+def write_channels(images: NDArray[np.uint8], name: str, quanvolution: Quanvolution, folder: Path) -> None:
+    """Run one circuit over images (an array or memory map) into `folder`; log images a second."""
+    folder.mkdir(parents=True)
+    check_images(images)
+    quanvolution(images[:1])  # compiles or loads the kernel, which is not what is measured
+    start = time.perf_counter()
+    digest = stream_channels(images, quanvolution, folder / "channels.npy", name)
+    seconds = time.perf_counter() - start
+    card = circuit_data(name, quanvolution, images.shape, digest)
+    text = json.dumps(card, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    _write_text(folder / "circuit.json", text + "\n")
+    _write_text(folder / "circuit.qasm", to_openqasm(quanvolution.circuit))
+    runs = len(images) * card["patches_per_image"]
+    logger.info(
+        f"circuit {name}: {len(images):,} images in {seconds:.2f} s, {len(images) / seconds:,.0f} images/s, "
+        f"{seconds / runs * 1e9:.0f} ns a circuit with reading and writing"
+    )
+    for warning in card["warnings"]:
+        logger.warning(f"circuit {name}: {warning}")
+
+
+def stream_channels(images: NDArray[np.uint8], quanvolution: Quanvolution, path: Path, name: str = "") -> str:
+    """Write the .npy of channels chunk by chunk; returns the SHA-256 of how it is stored and of what.
+
+    Memory: two chunks, whatever the number of images; pages of a memory map are let go as soon as they are read.
+    """
+    from tqdm import tqdm
+
+    shape = quanvolution.stored_shape(images.shape)
+    storage = quanvolution.storage
+    digest = hashlib.sha256(json.dumps([list(shape), storage.name, _fresh_shots(quanvolution)]).encode())
+    step = max(1, CHUNK_BYTES // (int(np.prod(shape[1:])) * storage.dtype.itemsize))
+    buffers = [np.empty((min(step, shape[0]), *shape[1:]), storage.dtype) for _ in range(2)]
+    with (
+        path.open("wb") as file,
+        ThreadPoolExecutor(1) as writer,
+        tqdm(total=shape[0], desc=f"circuit {name}", unit="image", unit_scale=True, leave=False, disable=None) as bar,
+    ):
+        header = {"descr": np.lib.format.dtype_to_descr(storage.dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+
+        def write(values: NDArray[Any]) -> None:
+            data = values.reshape(-1).view(np.uint8).data
+            digest.update(data)
+            file.write(data)
+
+        written = None
+        for number, first in enumerate(range(0, shape[0], step)):
+            chunk = images[first : first + step]
+            values = buffers[number % 2][: len(chunk)]  # the other buffer is being written
+            quanvolution(chunk, values, first)
+            _let_go(images)
+            if written is not None:
+                written.result()
+            written = writer.submit(write, values)
+            bar.update(len(chunk))
+        if written is not None:
+            written.result()
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def circuit_data(name: str, quanvolution: Quanvolution, shape: tuple[int, ...], digest: str) -> dict[str, Any]:
+    """circuit.json: gates and angles, the polynomial, how values are stored, and the card."""
+    stored = quanvolution.stored_shape(shape)
+    colours = shape[3] if quanvolution.params.colour == "channels" else 1
+    storage = quanvolution.storage
+    return {
+        "name": name,
+        "params": quanvolution.params.model_dump(mode="json"),
+        "circuit": quanvolution.circuit.to_data(),
+        "words": [list(word) for word in quanvolution.words],
+        "polynomial": quanvolution.polynomial.to_data(),
+        "versions": {"pennylane": version("pennylane")},
+        "decode": {"scale": storage.scale, "offset": storage.offset},
+        "fresh_shots": _fresh_shots(quanvolution),
+        "patches_per_image": stored[1] * stored[2] * colours,
+        "shape": list(stored),
+        "digest": digest,
+        **describe(quanvolution).to_data(),
+    }
+
+
+def load_circuit(folder: Path) -> Quanvolution:
+    """The circuit stored in a folder of data/quanvolved, from its gates and coefficients: no seed, no PennyLane."""
+    data = json.loads((folder / "circuit.json").read_text(encoding="utf-8"))
+    return Quanvolution(
+        params=config.Circuit.model_validate(data["params"]),
+        circuit=PatchCircuit.from_data(data["circuit"]),
+        words=tuple(tuple(word) for word in data["words"]),
+        polynomial=TrigPolynomial.from_data(data["polynomial"]),
+        evaluations=int(data["qnode_evaluations"]),
+    )
+
+
+def _fresh_shots(quanvolution: Quanvolution) -> int | None:
+    return quanvolution.params.shots if quanvolution.is_fresh else None
+
+
+def _open_images(raw_folder: Path) -> NDArray[np.uint8]:
+    path = raw_folder / "images.npy"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run `qlcnet fetch {raw_folder.name}` first, or `dvc repro`")
+    images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return images
+
+
+def _let_go(images: NDArray[Any]) -> None:
+    """Give a memory map's pages back: the kernel would count all that was read as this process's memory."""
+    mapped = getattr(images, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _write_preview(raw_folder: Path, images: NDArray[np.uint8], circuits: list[str], folder: Path) -> None:
+    labels = raw_folder / "labels.npy"
+    rows = choose_examples(np.load(labels) if labels.is_file() else None, len(images))
+    shown = np.stack([images[row] for row in rows])
+    channels = {}
+    for name in circuits:
+        quanvolution = load_circuit(folder / name)
+        stored = np.load(folder / name / "channels.npy", mmap_mode="r")
+        values = quanvolution.storage.decode(np.stack([stored[row] for row in rows]))
+        if quanvolution.is_fresh:  # words: show the expectation values that are drawn around
+            each = len(quanvolution.words)
+            at = [quanvolution.words.index(word) for word in single_words(quanvolution.circuit.qubits)]
+            values = values.reshape(*values.shape[:3], -1, each)[..., at].reshape(*values.shape[:3], -1)
+        channels[name] = values
+    draw_preview(shown, channels, folder / "preview.png")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into that takes the place of `folder` when all went well, and vanishes otherwise."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
+    for leftover in (beside, old):  # of a run that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        if folder.exists():
+            folder.rename(old)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
