@@ -30,6 +30,10 @@ Event = tuple[str, str, Any]  # (kind, fingerprint, payload): ("start", …, wor
 OnEvent = Callable[[Event], None]
 
 
+class EngineError(RuntimeError):
+    """An engine cannot go on: an error of the whole grid, not of a fit."""
+
+
 class Engine(Protocol):
     """Runs fits somewhere and reports their epochs to `on_event` of this process."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qlcnet.study.calibration import calibrated_on, finished_fits
+from qlcnet.study.executors import EngineError
 from qlcnet.study.fold_folder import files_of
 from qlcnet.study.grid import Grid
 from qlcnet.study.spec import FitResult, FitSpec
@@ -153,7 +154,7 @@ class _Running:
         self.predicted: dict[str, float] = {}
 
     def run_on(self, engine: Engine) -> None:
-        """Submit all, keep each as it ends; a finished or failed fit leaves `remaining`. Raises BrokenProcessPool."""
+        """Submit all, keep each as it ends; what ended leaves `remaining`. Raises BrokenProcessPool, EngineError."""
         if not self.predicted:
             self.opened = time.perf_counter()
             self._predict(engine)
@@ -164,7 +165,7 @@ class _Running:
             broken = None
             for future in done:
                 key, error = pending.pop(future), future.exception()
-                if isinstance(error, BrokenProcessPool):
+                if isinstance(error, BrokenProcessPool | EngineError):
                     broken = error  # raised after what ended well beside it is kept
                 elif error is None:
                     self._keep(key, future.result(), engine)

@@ -1,0 +1,75 @@
+"""What a worker of a Dask cluster runs: it says what it is, and fits folds."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+from qlcnet.study import transfer
+from qlcnet.study.grid import hash_of_sources
+from qlcnet.study.spec import DataPaths, FitResult, FitSpec
+
+if TYPE_CHECKING:
+    from qlcnet.study.fit import FitData
+
+DECIDING_PACKAGES = ("torch", "timm", "pytorch-lightning", "numpy")
+
+_one_at_a_time = threading.Lock()  # torch's random generator belongs to the process: two fits would mix their draws
+_opened: dict[str, FitData] = {}
+
+
+class _Cancelled(Exception):
+    """Nobody waits for this fit any more."""
+
+
+def describe_worker(files: transfer.TaskFiles, dask_worker: Any = None) -> dict[str, Any]:
+    """What decides whether this process may fit folds of a grid, and where it finds their files."""
+    return {
+        "versions": versions(),
+        "host": socket.gethostname(),
+        "cpu": cpu_features(),
+        "threads": dask_worker.state.nthreads,
+        "paths": transfer.paths_seen(files, dask_worker),
+        "spool": (socket.gethostname(), str(transfer.spool_of(dask_worker, files.digest))),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a result."""
+    packages = {name: importlib.metadata.version(name) for name in DECIDING_PACKAGES}
+    return {**packages, "qlcnet sources": hash_of_sources()}
+
+
+def cpu_features() -> list[str]:
+    """Vector instructions, by which the kernels of torch differ in their last bits."""
+    features: dict[str, bool] = importlib.import_module("numpy._core._multiarray_umath").__cpu_features__
+    return sorted(name for name, present in features.items() if present and name in ("AVX2", "AVX512F", "NEON", "VSX"))
+
+
+def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, topic: str) -> FitResult:
+    """Fit one fold in a worker; its events go to `topic`."""
+    from distributed import get_worker
+
+    from qlcnet.study.fit import fit_fold
+    from qlcnet.study.fit_data import open_fit_data
+
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def on_epoch(metrics: Any) -> None:
+        state = worker.state.tasks.get(key)
+        if state is None or state.state == "cancelled":  # the grid was stopped: leave the worker to the next one
+            raise _Cancelled(spec.name)
+        worker.log_event(topic, ["epoch", spec.fingerprint, {name: float(value) for name, value in metrics.items()}])
+
+    with _one_at_a_time:
+        worker.log_event(topic, ["start", spec.fingerprint, f"{socket.gethostname()} {worker.address}"])
+        if files.digest not in _opened:  # by content: a worker outlives grids, and paths stay when folds change
+            _opened.clear()
+            _opened[files.digest] = open_fit_data(paths, files.circuits)
+        result = fit_fold(spec, _opened[files.digest], on_epoch)
+    result.host = socket.gethostname()
+    return result

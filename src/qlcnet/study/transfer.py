@@ -1,0 +1,143 @@
+"""Brings the files of a task to the workers of a cluster: none where they see the same files, else once a host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qlcnet.study.spec import DataPaths
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger("qlcnet")
+CHUNK = 16 << 20  # bytes a message: what the scheduler holds at a time for each receiving host
+SPOOL = "qlcnet"  # folder below Dask's scratch space on a worker's own disk
+
+
+@dataclass(frozen=True)
+class TaskFiles:
+    """The files that fits of a task read, and one digest of their contents."""
+
+    paths: DataPaths
+    circuits: tuple[str, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, paths: DataPaths, circuits: Iterable[str]) -> TaskFiles:
+        """Raises OSError when a file is missing, KeyError or ValueError when one is damaged."""
+        names = tuple(circuits)
+        total = hashlib.sha256()
+        for name, path in _small_files(paths, names):
+            total.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+        # the large arrays by the digest that their stage wrote beside them: hashing them again would read them whole
+        for card in (paths.raw / "about.json", *(paths.quanvolved / name / "circuit.json" for name in names)):
+            total.update(str(json.loads(card.read_text(encoding="utf-8"))["digest"]).encode() + b"\0")
+        for _, path in _large_files(paths, names):
+            total.update(str(path.stat().st_size).encode() + b"\0")
+        return cls(paths, names, total.hexdigest()[:32])
+
+    def each(self) -> Iterator[tuple[str, Path]]:
+        """(name below the spool folder, path here) of every file."""
+        yield from _small_files(self.paths, self.circuits)
+        yield from _large_files(self.paths, self.circuits)
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(path.stat().st_size for _, path in self.each())
+
+
+def _small_files(paths: DataPaths, circuits: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    yield from ((f"raw/{name}", paths.raw / name) for name in ("about.json", "labels.npy"))
+    yield "folds.csv", paths.folds
+    yield from ((f"quanvolved/{c}/circuit.json", paths.quanvolved / c / "circuit.json") for c in circuits)
+
+
+def _large_files(paths: DataPaths, circuits: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    yield "raw/images.npy", paths.raw / "images.npy"
+    yield from ((f"quanvolved/{c}/channels.npy", paths.quanvolved / c / "channels.npy") for c in circuits)
+
+
+def spooled(spool: Path) -> DataPaths:
+    """Where the files of a task lie in a spool folder."""
+    return DataPaths(spool / "raw", spool / "folds.csv", spool / "quanvolved")
+
+
+# --- on a worker --------------------------------------------------------------------------------------------------
+
+
+def spool_of(worker: Any, digest: str) -> Path:
+    """The folder of a task's files, shared by the workers of a host that use the same scratch space."""
+    return Path(worker.local_directory).parent / SPOOL / digest
+
+
+def paths_seen(files: TaskFiles, worker: Any) -> DataPaths | None:
+    """Where this worker finds the files: at the same place (a shared file system), in the spool folder, or nowhere."""
+    try:
+        if TaskFiles.of(files.paths, files.circuits).digest == files.digest:
+            return files.paths
+    except (OSError, KeyError, ValueError):
+        pass
+    spool = spool_of(worker, files.digest)
+    return spooled(spool) if spool.is_dir() else None
+
+
+def write_chunk(digest: str, token: str, name: str, offset: int, chunk: bytes, dask_worker: Any = None) -> None:
+    """Put a piece of a file into the folder that becomes the spool folder."""
+    path = _partial(dask_worker, digest, token) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("r+b" if offset else "wb") as file:
+        file.seek(offset)
+        file.write(chunk)
+
+
+def commit_spool(digest: str, token: str, dask_worker: Any = None) -> None:
+    """All pieces are here: give the folder its name."""
+    partial, final = _partial(dask_worker, digest, token), spool_of(dask_worker, digest)
+    try:
+        partial.rename(final)
+    except OSError:
+        if not final.is_dir():  # another grid brought the same files meanwhile
+            raise
+        shutil.rmtree(partial)
+
+
+def remove_spool(digest: str, dask_worker: Any = None) -> None:
+    """The grid is over."""
+    shutil.rmtree(spool_of(dask_worker, digest), ignore_errors=True)
+
+
+def _partial(worker: Any, digest: str, token: str) -> Path:
+    return spool_of(worker, digest).with_name(f".{digest}.{token}.partial")
+
+
+# --- in the planning process ----------------------------------------------------------------------------------------
+
+
+def send(client: Client, files: TaskFiles, addresses: list[str]) -> dict[str, Exception]:
+    """Write the files to the spool folders of these workers, one a host; returns what went wrong, by address."""
+    log.info("sending %.1f MB to %d host%s", files.size / 1e6, len(addresses), "s" * (len(addresses) > 1))
+    token = f"{os.getpid()}-{os.urandom(4).hex()}"
+    failed: dict[str, Exception] = {}
+
+    def tell(function: Callable[..., None], *arguments: Any) -> None:
+        if well := [address for address in addresses if address not in failed]:
+            answers = client.run(function, files.digest, token, *arguments, workers=well, on_error="return")
+            failed.update({address: answer for address, answer in answers.items() if isinstance(answer, Exception)})
+
+    for name, path in files.each():
+        with path.open("rb") as file:
+            offset = 0
+            while chunk := file.read(CHUNK):
+                tell(write_chunk, name, offset, chunk)
+                offset += len(chunk)
+    tell(commit_spool)
+    return failed
