@@ -255,12 +255,11 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _track(options: argparse.Namespace) -> int:
     from qlcnet import tracking
-    from qlcnet.config import load_params
     from qlcnet.paths import project_root
 
     root = project_root()
     if options.action == "sync":
-        print(f"{tracking.sync(root, load_params(root / 'params.yaml'))} runs added")
+        print(f"{tracking.sync(root)} runs added")
         return 0
     command = tracking.ui_command(root, options.port)
     os.execvp(command[0], command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,10 @@ def inner_folds(table: FoldTable) -> FoldTable:
     outer = table.folds[0]
     kept = (table.part != "test") & ~((table.part == "cv") & (table.fold == outer))
     kept &= table.repeat == table.repeats[0]
-    columns = {column.name: getattr(table, column.name) for column in fields(table)}
-    inner = FoldTable(**{name: column if column is None else column[kept] for name, column in columns.items()})
+    group = None if table.group is None else table.group[kept]
+    inner = FoldTable(
+        table.index[kept], table.label[kept], group, table.part[kept], table.repeat[kept], table.fold[kept]
+    )
     if not np.any(inner.part == "val") and len(inner.folds) < 2:
         raise TuningError("tuning on an inner split needs at least 3 folds (datasets.<task>.protocol.folds)")
     return inner
