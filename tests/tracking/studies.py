@@ -16,6 +16,7 @@ from qlcnet.study.fold_folder import CONFIG, HISTORY, PREDICTIONS, WEIGHTS
 from qlcnet.study.grid import Grid, link_results
 from qlcnet.study.spec import FitSpec
 from qlcnet.study.store import FoldStore
+from qlcnet.tracking.backend import open_backend, tracking_uri
 
 CLASS_NAMES = ["naevus", "melanoma", "keratosis"]
 EPOCHS = 3
@@ -125,13 +126,16 @@ def make_results(root: Path, grid: Grid) -> None:
     link_results(grid, store, root / "results" / "folds")
 
 
+def ids_of(root: Path) -> set[str]:
+    """MLflow's ids of the active runs."""
+    backend = open_backend(root)
+    return {run.info.run_id for run in backend.client.search_runs([backend.experiment_id])}
+
+
 def runs_of(root: Path, deleted: bool = False) -> list[dict[str, Any]]:
     """Every run as plain values: name, status, parent's name, params, tags, metric histories, artifacts; no times."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow import MlflowClient
     from mlflow.entities import ViewType
-
-    from qlcnet.tracking.backend import tracking_uri
 
     client = MlflowClient(tracking_uri(root))
     experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", "qlcnet"))

@@ -16,7 +16,7 @@ import pytest
 from qlcnet.study.grid import Grid, link_results
 from qlcnet.tracking import GridTracker, sync
 from qlcnet.tracking.content import parent_fingerprint
-from tests.tracking.studies import EPOCHS, history_of, make_grid, make_results, put, runs_of, store_of
+from tests.tracking.studies import EPOCHS, history_of, ids_of, make_grid, make_results, put, runs_of, store_of
 
 FOLLOWED = ["fold 0, lcnet_050 classical", "fold 1, lcnet_050 classical", "lcnet_050 classical, spots"]
 
@@ -88,9 +88,10 @@ def test_runs_are_nested_and_hold_what_the_files_say(root: Path) -> None:
 
 def test_a_second_run_adds_nothing_and_other_params_make_a_new_parent(root: Path) -> None:
     run_grid(root, make_grid())
-    before = runs_of(root)
+    before, ids = runs_of(root), ids_of(root)
     run_grid(root, make_grid())
     assert runs_of(root) == before
+    assert ids_of(root) == ids  # not deleted and written again
 
     run_grid(root, make_grid(learning_rate=0.01))
     after = runs_of(root)
@@ -229,17 +230,17 @@ def test_a_server_that_is_down_costs_a_warning(
 def test_a_store_that_fails_once_is_repaired_at_the_end(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from qlcnet.tracking.projection import Projection
+    from mlflow import MlflowClient
 
-    real, calls = Projection.log_epochs, []
+    real, batches = MlflowClient.log_batch, []
 
-    def fails_once(*arguments: object) -> None:
-        calls.append(1)
-        if len(calls) == 2:
+    def fails_once(*arguments: object, **options: object) -> None:
+        batches.extend(["metrics"] if options.get("metrics") else [])
+        if options.get("metrics") and len(batches) == 1:
             raise OSError("database is locked")
-        real(*arguments)  # type: ignore[arg-type]
+        real(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Projection, "log_epochs", fails_once)
+    monkeypatch.setattr(MlflowClient, "log_batch", fails_once)
     with caplog.at_level(logging.WARNING, logger="qlcnet"):
         run_grid(root, make_grid())
     assert "database is locked" in caplog.text
