@@ -18,6 +18,7 @@ log = logging.getLogger("qlcnet")
 
 STARTUP_SECONDS = 15.0  # of a grid, until its first fit begins: imports, most of it; measured with bytecode written
 ENOUGH = 3  # fits of this machine, to leave those of other machines aside
+LATEST = 300  # fits that count: older ones may be of slower code
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,15 @@ class FinishedFit:
     host: str
     work: Work
     seconds: float
+    finished_at: str  # ISO 8601, UTC
     predicted_seconds: float
     startup_seconds: float
 
 
 def finished_fits(store: FoldStore, only: Collection[str] | None = None) -> list[FinishedFit]:
-    """Fits with a provenance that states work and time; fits imported without it, or damaged, are left out."""
+    """Fits with a provenance that states work and time, oldest first; those without, or damaged, are left out."""
     found = []
-    for folder in sorted(store.root.iterdir()):
+    for folder in store.root.iterdir():
         if not FINGERPRINT.fullmatch(folder.name) or (only is not None and folder.name not in only):
             continue
         try:
@@ -45,22 +47,23 @@ def finished_fits(store: FoldStore, only: Collection[str] | None = None) -> list
                 known["host"],
                 Work.from_json(known["work"]),
                 float(known["seconds"]),
+                str(known["finished_at"]),
                 float(known["predicted_seconds"]),
                 float(known["startup_seconds"]),
             )
         except (OSError, ValueError, KeyError, TypeError):
             continue
         found.append(fit)
-    return found
+    return sorted(found, key=lambda fit: (fit.finished_at, fit.fingerprint))
 
 
 def calibrated_on(fits: Sequence[FinishedFit]) -> CostModel:
     """The cost model of this machine: from its own fits where there are enough, else from all."""
     own = [fit for fit in fits if fit.host == socket.gethostname()]
-    chosen = own if len(own) >= ENOUGH else fits
+    chosen = (own if len(own) >= ENOUGH else fits)[-LATEST:]
     return CostModel.calibrated([(fit.work, fit.seconds) for fit in chosen])
 
 
 def startup_of(fits: Sequence[FinishedFit]) -> float:
     """Median seconds from the opening of a grid's workers to its first fit."""
-    return statistics.median([fit.startup_seconds for fit in fits]) if fits else STARTUP_SECONDS
+    return statistics.median([fit.startup_seconds for fit in fits[-LATEST:]]) if fits else STARTUP_SECONDS

@@ -37,7 +37,9 @@ class EngineError(RuntimeError):
 class Engine(Protocol):
     """Runs fits somewhere and reports their epochs to `on_event` of this process."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """Fits that can run at a time."""
 
     def submit(self, spec: FitSpec) -> Future[FitResult]:
         """Queue one fit."""
@@ -49,11 +51,13 @@ class Engine(Protocol):
         """Free the workers; with `abort`, without waiting for running fits."""
 
 
-def auto_workers(fits: int, device: str) -> int:
-    """How many fits to run at a time here: bounded by cores, free memory, what accelerators hold, and fits."""
+def auto_workers(fits: int, device: str, memory: float = 0.0) -> int:
+    """How many fits to run at a time here: bounded by cores, free memory, what accelerators hold, and fits.
+
+    `memory`: bytes that the most demanding fit needs, where that is known (study.room).
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    memory = int(psutil.virtual_memory().available // WORKER_MEMORY)
-    bound = min(cores, memory)
+    bound = min(cores, int(psutil.virtual_memory().available // (memory or WORKER_MEMORY)))
     if device == "cuda":
         bound = min(bound, FITS_PER_GPU)
     return max(1, min(bound, fits))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import itertools
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Grid:
     configs: dict[str, dict[str, Any]]  # fingerprint -> config.json but for what the fit adds
     todo: list[FitSpec] = field(default_factory=list)
     shape: TaskShape | None = None
-    colours: dict[str, str] = field(default_factory=dict)  # the `colour` setting of each circuit
+    colours: Mapping[str, str] = field(default_factory=dict)  # the `colour` setting of each circuit
 
     def kind(self, spec: FitSpec) -> NetworkKind:
         """The kind of network that a fit trains."""
@@ -68,44 +69,61 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     class_names = digests.pop("class_names")
     numerics = numerics_of(params)
     sources = hash_of_sources()
-    grid = Grid(task, [], {})
-    grid.shape = TaskShape.of_files(DataPaths.of(root, task), folds, len(class_names))
-    grid.colours = {name: circuit.colour for name, circuit in params.circuits.items()}
-    for backbone_name, backbone in params.backbones.items():
-        for model_name, model in params.models.items():
-            for repeat in folds.repeats:
-                for fold in folds.folds:
-                    spec = FitSpec(
-                        task, backbone_name, model_name, repeat, fold, params.seed, backbone, model, params.training,
-                        numerics["device"],
-                    )  # fmt: skip
-                    config = {
-                        "task": task,
-                        "backbone": backbone_name,
-                        "model": model_name,
-                        "repeat": repeat,
-                        "fold": fold,
-                        "seed": params.seed,
-                        "params": {
-                            "backbone": canonical(backbone),
-                            "model": canonical(model),
-                            "training": canonical(params.training),
-                            "protocol": canonical(params.datasets[task].protocol),
-                        },
-                        "data": {
-                            "images": digests["images"],
-                            "folds": digests["folds"],
-                            "channels": {name: digests["channels"][name] for name in model.circuits},
-                        },
-                        "class_names": class_names,
-                        "sources": sources,
-                        "tuple": numerics,
-                    }
-                    config["fingerprint"] = fingerprint(config)
-                    grid.specs.append(replace(spec, fingerprint=config["fingerprint"]))
-                    grid.configs[config["fingerprint"]] = config
+    grid = _empty_grid(params, task, TaskShape.of_files(DataPaths.of(root, task), folds, len(class_names)))
+    for spec in _specs(params, task, folds.repeats, folds.folds, numerics["device"]):
+        config = {
+            "task": task,
+            "backbone": spec.backbone_name,
+            "model": spec.model_name,
+            "repeat": spec.repeat,
+            "fold": spec.fold,
+            "seed": params.seed,
+            "params": {
+                "backbone": canonical(spec.backbone),
+                "model": canonical(spec.model),
+                "training": canonical(params.training),
+                "protocol": canonical(params.datasets[task].protocol),
+            },
+            "data": {
+                "images": digests["images"],
+                "folds": digests["folds"],
+                "channels": {name: digests["channels"][name] for name in spec.model.circuits},
+            },
+            "class_names": class_names,
+            "sources": sources,
+            "tuple": numerics,
+        }
+        config["fingerprint"] = fingerprint(config)
+        grid.specs.append(replace(spec, fingerprint=config["fingerprint"]))
+        grid.configs[config["fingerprint"]] = config
     grid.todo = [spec for spec in grid.specs if spec.fingerprint not in store]
     return grid
+
+
+def expected_grid(params: Params, task: str) -> Grid | None:
+    """The grid of a task that is not fetched yet, without fingerprints; None where nothing is known of its source."""
+    shape = TaskShape.expected(params.datasets[task])
+    if shape is None:
+        return None
+    grid = _empty_grid(params, task, shape)
+    device = numerics_of(params)["device"]
+    grid.specs = list(_specs(params, task, range(shape.repeats), range(shape.folds), device))
+    grid.todo = list(grid.specs)
+    return grid
+
+
+def _empty_grid(params: Params, task: str, shape: TaskShape) -> Grid:
+    colours = {name: circuit.colour for name, circuit in params.circuits.items()}
+    return Grid(task, [], {}, shape=shape, colours=colours)
+
+
+def _specs(params: Params, task: str, repeats: Iterable[int], folds: Iterable[int], device: str) -> Iterator[FitSpec]:
+    """All fits in the order of params.yaml."""
+    cells = itertools.product(params.backbones.items(), params.models.items(), repeats, folds)
+    for (backbone_name, backbone), (model_name, model), repeat, fold in cells:
+        yield FitSpec(
+            task, backbone_name, model_name, repeat, fold, params.seed, backbone, model, params.training, device
+        )
 
 
 def link_results(grid: Grid, store: FoldStore, results: Path) -> None:
