@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,8 +258,8 @@ def bring(url: str, target: Path) -> bytes:
 
 def test_processes_that_want_one_file_download_it_once(server: Server, target: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    with context.Pool(3) as pool:
-        results = pool.starmap(bring, [(server.url, target)] * 3)
+    with ProcessPoolExecutor(3, context) as pool:
+        results = list(pool.map(bring, [server.url] * 3, [target] * 3))
     assert results == [BODY] * 3
     assert len(server.requests) == 1
 

@@ -135,6 +135,15 @@ def test_a_flipped_bit_is_found_while_reading(tmp_path: Path) -> None:
         list(open_npz(path).chunks())
 
 
+def test_a_wrong_crc_is_found_in_compressed_files_too(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", arrays(), np.savez_compressed)
+    with zipfile.ZipFile(path) as archive:
+        crc = archive.getinfo("train_images.npy").CRC.to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(crc, b"\1\2\3\4"))
+    with pytest.raises(DataError, match="not a whole"):
+        list(open_npz(path).chunks())
+
+
 def test_an_array_shorter_than_its_header_says(tmp_path: Path) -> None:
     made = arrays()
     save(tmp_path / "a.npz", made)

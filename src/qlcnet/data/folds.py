@@ -129,13 +129,13 @@ class FoldTable:
 
     def _check(self) -> None:
         """Raise ValueError when a row has an unknown role, or an image stands twice in a repeat."""
-        unknown = sorted(set(np.unique(self.part).tolist()) - set(ROLES))
-        if unknown:
-            raise ValueError(f"part is {unknown[0]!r}; allowed: {', '.join(ROLES)}")
+        unknown = np.flatnonzero(np.logical_and.reduce([self.part != role for role in ROLES]))
+        if len(unknown):
+            raise ValueError(f"part is {str(self.part[unknown[0]])!r}; allowed: {', '.join(ROLES)}")
         if np.any((self.part == "cv") != (self.fold >= 0)) or min(self.index.min(), self.repeat.min()) < 0:
             raise ValueError("a row of part cv needs a fold from 0, any other the fold -1; index and repeat are from 0")
-        pairs = self.repeat * (self.index.max() + 1) + self.index
-        if len(np.unique(pairs)) != len(pairs):
+        pairs = np.sort(self.repeat * (self.index.max() + 1) + self.index)  # np.unique takes 20 times as long
+        if np.any(pairs[1:] == pairs[:-1]):
             raise ValueError("an image stands twice in a repeat")
 
 

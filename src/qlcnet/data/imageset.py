@@ -133,8 +133,11 @@ class ImageStream:
 
     def _write_images(self, path: Path) -> str:
         """Write the .npy piece by piece (plain writes: a full disk is an error, in a memory map it is a crash)."""
+        from tqdm import tqdm
+
         digest, written = _start_digest(self.shape), 0
-        with path.open("wb") as file:
+        bar = tqdm(total=int(self.shape[0]), unit="image", unit_scale=True, desc="writing", leave=False, disable=None)
+        with path.open("wb") as file, bar:
             header = {"descr": "|u1", "fortran_order": False, "shape": tuple(map(int, self.shape))}
             np.lib.format.write_array_header_1_0(file, header)
             for chunk in self.chunks:
@@ -144,6 +147,7 @@ class ImageStream:
                 digest.update(piece)
                 file.write(piece.data)
                 written += len(piece)
+                bar.update(len(piece))
             if written != self.shape[0]:
                 raise DataError(f"expected {self.shape[0]} images, got {written}")
             _sync(file)
