@@ -91,12 +91,12 @@ def _grey_row(line, colours, channel, middle):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _fill(image, shape, channel, first, step, count, geometry, target, start, pitch):  # type: ignore[no-untyped-def]
-    """`count` padded rows of pixels from `first`, `step` apart, to target[start:], `pitch` apart."""
+def _fill(image, shape, channel, first, count, geometry, target, start, pitch):  # type: ignore[no-untyped-def]
+    """`count` padded rows of pixels from `first` to target[start:], `pitch` apart."""
     height, width, colours = shape
     before, after = geometry[1], geometry[2]
     for r in range(count):
-        row = min(max(first + r * step - before, 0), height - 1)
+        row = min(max(first + r - before, 0), height - 1)
         line = image[row * width * colours : (row + 1) * width * colours]
         at = start + r * pitch
         middle = target[at + before : at + before + width]
@@ -117,18 +117,19 @@ def _band(image, shape, channel, y0, rows, plan, geometry, pixels, planes, sums)
     tables, pairs, constants, singles, single_at, products, product_at, quads, quad_at = plan
     stride, before, after, columns, pitch, room, bottom, _ = geometry
     if stride == 1:  # rows are shared: the bottom pair of one patch is the top pair of the next
-        _fill(image, shape, channel, y0, 1, rows + 1, geometry, pixels, 0, pitch)
+        _fill(image, shape, channel, y0, rows + 1, geometry, pixels, 0, pitch)
         used = (rows + 1) * pitch
     else:
         wide = before + shape[1] + after
-        line = pixels[2 * room : 2 * room + wide]
+        _fill(image, shape, channel, y0 * stride, (rows - 1) * stride + 2, geometry, pixels, 2 * room, wide)
         for half in range(2):
             for r in range(rows):
-                _fill(image, shape, channel, (y0 + r) * stride + half, 1, 1, geometry, line, 0, wide)
-                start = half * bottom + r * pitch
+                at, start = 2 * room + (r * stride + half) * wide, half * bottom + r * pitch
+                line, left = pixels[at : at + wide], pixels[start : start + columns]
+                right = pixels[room + start : room + start + columns]
                 for x in range(columns):
-                    pixels[start + x] = line[x * stride]
-                    pixels[room + start + x] = line[x * stride + 1]
+                    left[x] = line[x * stride]
+                    right[x] = line[x * stride + 1]
         used = bottom + rows * pitch
     sides = 1 if stride == 1 else 2
     for side in range(sides):
@@ -175,9 +176,9 @@ def _band(image, shape, channel, y0, rows, plan, geometry, pixels, planes, sums)
 @compiled
 def _workspace(plan, geometry, width):  # type: ignore[no-untyped-def]
     tables, pairs, constants = plan[0], plan[1], plan[2]
-    stride, before, after, _, _, room, _, _ = geometry
+    stride, before, after, _, _, room, _, most = geometry
     sides = 1 if stride == 1 else 2
-    pixels = np.zeros(2 * room + before + width + after, U8)
+    pixels = np.zeros(2 * room + ((most - 1) * stride + 2) * (before + width + after), U8)
     planes = np.zeros((sides * tables.shape[0] + pairs.shape[0]) * room, tables.dtype)
     return pixels, planes, np.zeros((constants.shape[0], room), tables.dtype)
 

@@ -1,0 +1,157 @@
+"""The stage: from data/raw to data/quanvolved, whole or not at all, reloaded from gates, in flat memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qlcnet import config
+from qlcnet.quantum import quanvolve
+from qlcnet.quantum.quanvolution import prepare
+from qlcnet.quantum.quanvolve import load_circuit, quanvolve_task, stream_channels
+
+CIRCUITS = {
+    "ry": config.Circuit(),
+    "bytes": config.Circuit(ansatz="entangled", storage="uint8", colour="channels", stride=2),
+    "shots": config.Circuit(shots=30, noise=config.Noise(depolarizing=0.1)),
+    "fresh": config.Circuit(shots=30, shots_drawn="fresh"),
+}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw") / "spots"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    np.save(folder / "images.npy", rng.integers(0, 256, (40, 12, 10, 3), dtype=np.uint8))
+    np.save(folder / "labels.npy", rng.integers(0, 3, 40))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quanvolved(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("quanvolved") / "spots"
+    quanvolve_task(raw, CIRCUITS, out)
+    return out
+
+
+def test_folder_holds_channels_circuit_and_preview(quanvolved: Path) -> None:
+    assert sorted(p.name for p in quanvolved.iterdir()) == sorted([*CIRCUITS, "preview.png"])
+    assert sorted(p.name for p in quanvolved.parent.iterdir()) == ["spots"]  # nothing left beside
+    for name in CIRCUITS:
+        assert sorted(p.name for p in (quanvolved / name).iterdir()) == ["channels.npy", "circuit.json", "circuit.qasm"]
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_channels_are_what_the_reloaded_circuit_computes(name: str, raw: Path, quanvolved: Path) -> None:
+    stored = np.load(quanvolved / name / "channels.npy")
+    again = load_circuit(quanvolved / name)
+    assert np.array_equal(stored, again(np.load(raw / "images.npy")))
+    assert again.circuit == prepare(CIRCUITS[name]).circuit
+    card = json.loads((quanvolved / name / "circuit.json").read_text())
+    assert card["shape"] == list(stored.shape)
+    assert card["decode"] == {"scale": again.storage.scale, "offset": again.storage.offset}
+    assert card["fresh_shots"] == (30 if name == "fresh" else None)
+    assert card["patches_per_image"] == (12 * 10 if name != "bytes" else 6 * 5 * 3)
+    assert card["qnode_evaluations"] == 81
+    assert card["versions"]["pennylane"]
+
+
+def test_a_stored_circuit_needs_no_seed(raw: Path, quanvolved: Path, tmp_path: Path) -> None:
+    """Gates and coefficients are data: with another seed in the params nothing changes."""
+    data = json.loads((quanvolved / "ry" / "circuit.json").read_text())
+    data["params"]["seed"] = 7
+    (tmp_path / "circuit.json").write_text(json.dumps(data))
+    images = np.load(raw / "images.npy")
+    assert np.array_equal(load_circuit(tmp_path)(images), np.load(quanvolved / "ry" / "channels.npy"))
+
+
+def test_bytes_are_the_same_again_and_for_other_chunks(
+    raw: Path, quanvolved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quanvolve, "CHUNK_BYTES", 12 * 10 * 4 * 2 * 7)  # 7 images
+    again = tmp_path / "spots"
+    quanvolve_task(raw, CIRCUITS, again)
+    quanvolve_task(raw, CIRCUITS, again)  # takes the place of what is there
+    for path in sorted(p for p in quanvolved.rglob("*") if p.is_file()):
+        assert (again / path.relative_to(quanvolved)).read_bytes() == path.read_bytes(), path
+
+
+def test_digest_changes_with_storage_and_content(raw: Path, tmp_path: Path) -> None:
+    images = np.load(raw / "images.npy")
+    digests = {
+        stream_channels(images, prepare(params), tmp_path / "channels.npy")
+        for params in (config.Circuit(), config.Circuit(storage="uint8"), config.Circuit(seed=1))
+    }
+    assert len(digests) == 3
+
+
+def test_failure_leaves_what_was_there(raw: Path, quanvolved: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "raw" / "spots"
+    broken.mkdir(parents=True)
+    np.save(broken / "images.npy", np.zeros((3, 1, 1, 1), np.uint8))
+    before = sorted(quanvolved.rglob("*"))
+    with pytest.raises(ValueError, match="at least 2 x 2"):
+        quanvolve_task(broken, CIRCUITS, quanvolved)
+    assert sorted(quanvolved.rglob("*")) == before
+    with pytest.raises(FileNotFoundError, match="run `qlcnet fetch nothing` first"):
+        quanvolve_task(tmp_path / "nothing", CIRCUITS, quanvolved)
+
+
+def test_log_says_speed_and_warnings(raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="qlcnet"):
+        quanvolve_task(raw, {"ry": config.Circuit()}, tmp_path / "out")
+    assert "circuit ry: 40 images in" in caplog.text
+    assert "images/s" in caplog.text
+    assert "Channel 0 is a function of a single pixel (top left)" in caplog.text
+
+
+def test_no_circuits_is_an_empty_folder(raw: Path, tmp_path: Path) -> None:
+    quanvolve_task(raw, {}, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_loading_and_running_a_stored_circuit_imports_no_pennylane(raw: Path, quanvolved: Path) -> None:
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from qlcnet.quantum.quanvolve import load_circuit;"
+        f"load_circuit(Path({str(quanvolved / 'ry')!r}))(np.load({str(raw / 'images.npy')!r}));"
+        "print([m for m in ('pennylane', 'torch', 'matplotlib') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+MEMORY = """
+import sys, resource, numpy as np
+from pathlib import Path
+from qlcnet import config
+from qlcnet.quantum.quanvolution import prepare
+from qlcnet.quantum.quanvolve import stream_channels
+quanvolution = prepare(config.Circuit())
+images = np.load(sys.argv[1], mmap_mode="r")
+stream_channels(images[:100], quanvolution, Path(sys.argv[2]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+stream_channels(images, quanvolution, Path(sys.argv[2]))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is counted in kilobytes on Linux only")
+def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:
+    """A 224 px set of 380 MB in, 1 GB out, through less than 300 MB."""
+    path = tmp_path / "images.npy"
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, (2500, 224, 224, 3))
+    images[...] = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    images.flush()
+    del images
+    run = [sys.executable, "-c", MEMORY, str(path), str(tmp_path / "channels.npy")]
+    grown = int(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+    assert (tmp_path / "channels.npy").stat().st_size > 1e9
+    assert grown < 300
+    (tmp_path / "channels.npy").unlink()
