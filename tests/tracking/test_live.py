@@ -70,7 +70,7 @@ def test_runs_are_nested_and_hold_what_the_files_say(root: Path) -> None:
     assert tags.items() <= first["tags"].items()
     params = {"training.learning_rate": "0.001", "model.inputs": "image", "model.head.kind": "linear", "seed": "42"}
     assert (params | {"parameters": "1000", "circuit_evaluations.executed": "81"}).items() <= first["params"].items()
-    assert first["datasets"] == parent["datasets"] == [("spots", "a" * 32)]
+    assert first["datasets"] == parent["datasets"] == [("spots", "a" * 16)]
 
     assert parent["tags"]["fingerprint"] == parent_fingerprint(list(grid.configs.values()))
     assert parent["metrics"]["seconds_fit"] == [(0, 5.0)]

@@ -1,4 +1,4 @@
-"""The tracking store: where it is, how it is opened, and the command that shows it. Imports MLflow when it opens."""
+"""The tracking store: where it is and how it is opened. Imports MLflow when it opens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import sqlite3
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +66,7 @@ def open_backend(root: Path) -> Backend:
             if "MLFLOW_TRACKING_URI" not in os.environ:
                 _follow_a_moved_project(folder)
             client = MlflowClient(tracking_uri=uri)
-            return Backend(client, _experiment(client, None if _is_server(uri) else folder / "artifacts"), uri, lock)
+            return Backend(client, _experiment(client, None if is_server(uri) else folder / "artifacts"), uri, lock)
     except Exception as error:  # of the network, of SQLAlchemy, of MLflow, which wraps some of them
         raise TrackingError(f"the tracking store {without_password(uri)} cannot be opened: {brief(error)}") from error
 
@@ -115,33 +114,8 @@ def _follow_a_moved_project(folder: Path) -> None:
         connection.close()
 
 
-def ui_url(backend: Backend, port: int) -> str:
-    """The page of the local UI that lists the nested runs."""
-    return f"http://127.0.0.1:{port}/#/experiments/{backend.experiment_id}/runs?workflowType=machine_learning"
-
-
-def ui_command(root: Path, port: int = 5000) -> list[str]:
-    """The command that serves the UI of the local store on this machine alone; logs the address to open.
-
-    It answers after 10 to 26 s and has child processes: start it in a process group of its own to end it whole.
-    Raises TrackingError where MLFLOW_TRACKING_URI names a server, which has a UI of its own.
-    """
-    uri = tracking_uri(root)
-    if _is_server(uri):
-        raise TrackingError(f"MLFLOW_TRACKING_URI is set: open {without_password(uri)} in a browser, or unset it")
-    backend = open_backend(root)
-    log.info("in about 15 s: %s", ui_url(backend, port))
-    options = {
-        "--backend-store-uri": uri,
-        "--default-artifact-root": str(mlruns(root) / "artifacts"),
-        "--host": "127.0.0.1",
-        "--port": str(port),
-        "--workers": "1",
-    }
-    return [sys.executable, "-m", "mlflow", "ui", *(text for option in options.items() for text in option)]
-
-
-def _is_server(uri: str) -> bool:
+def is_server(uri: str) -> bool:
+    """Whether something else than a database is behind an address: MLflow's server, or a service."""
     return not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql"))
 
 

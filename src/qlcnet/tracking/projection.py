@@ -130,21 +130,25 @@ class Projection:
         for start in range(0, len(metrics), METRICS_A_BATCH):
             self.client.log_batch(run.id, metrics=metrics[start : start + METRICS_A_BATCH])
 
-    def finish_fold(self, run: Run, folder: Path, provenance: Mapping[str, Any]) -> None:
-        """Add what the fold folder holds and the run lacks, and close the run."""
+    def finish_fold(
+        self, run: Run, folder: Path, provenance: Mapping[str, Any], times: tuple[int, int] | None = None
+    ) -> None:
+        """Add what the fold folder holds and the run lacks, and close the run.
+
+        `times`: start and end of the fit in ms since 1970, where the run is written after the fact; default now.
+        """
         if not run.is_open:
             return
-        history, times = read_history(folder), content.fit_times(provenance)
-        start, end = times or (_now(), _now())
+        history, (start, end) = read_history(folder), times or (_now(), _now())
         share = (end - start) / max(len(history), 1)
         self.log_epochs(run, [(row, round(start + share * (i + 1))) for i, row in enumerate(history)])
         self._log(run, content.fit_seconds([provenance]), content.facts_of(read_config(folder)), [provenance])
-        self._end(run, FINISHED, end if times else None)
+        self._end(run, FINISHED, times and end)
 
     def add_fold(self, parent: Run, config: Config, folder: Path, provenance: Mapping[str, Any]) -> None:
         """Add a whole fold from its folder, with the times of its fit where they are known."""
         times = content.fit_times(provenance)
-        self.finish_fold(self.start_fold(parent, config, times[0] if times else None), folder, provenance)
+        self.finish_fold(self.start_fold(parent, config, times and times[0]), folder, provenance, times)
 
     def finish_parent(
         self, run: Run, folder: Path, provenances: Sequence[Mapping[str, Any]], stage_seconds: float | None = None
@@ -184,7 +188,7 @@ class Projection:
             self.client.log_batch(run.info.run_id, params=params[start : start + 100])
         if digest := tags.get("data.images"):
             source = f'{{"task": "{config["task"]}"}}'
-            dataset = Dataset(config["task"], digest[:32], source_type="qlcnet", source=source)
+            dataset = Dataset(config["task"], digest[:16], source_type="qlcnet", source=source)
             self.client.log_inputs(
                 run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "cross-validation")])]
             )
