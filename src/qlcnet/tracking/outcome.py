@@ -97,8 +97,13 @@ def _draw(model: ModelResults, files: Path) -> None:
     from qlcnet.study.report.plots import confusions, rocs
     from qlcnet.study.report.style import figure_style
 
+    pictures = {
+        "confusion": (confusions, "confusion matrix, per cent of the true class"),
+        "roc": (rocs, "ROC curves"),
+    }
     with figure_style():
-        for name, draw in (("confusion", confusions), ("roc", rocs)):
+        for name, (draw, title) in pictures.items():
             figure = draw([model], model.oof.class_names)
-            figure.suptitle(f"{model.task}, {model.backbone}, out of fold", fontsize=9)
-            figure.savefig(files / name / f"{name}.png", dpi=130, facecolor="white")
+            figure.set_size_inches(8, 5)  # a panel is as wide as its share of a page: too narrow for a legend
+            figure.suptitle(f"{model.task}, {model.backbone}, out of fold: {title}", fontsize=9)
+            figure.savefig(files / name / f"{name}.png", dpi=110, facecolor="white")
