@@ -79,17 +79,25 @@ def make_images(rng: np.random.Generator, images: int) -> ImageSet:
 def make_circuit(folder: Path, name: str, images: ImageSet, params: Params) -> None:
     """A folder of data/quanvolved: circuit.json, channels, and the task's preview."""
     (folder / name).mkdir(parents=True)
-    card = {
+    circuit = params.circuits[name]
+    stored = [len(images), *images.images.shape[1:3], 4]
+    card = {  # what quantum.quanvolve writes, but for the gates and the polynomial
         "name": name,
-        "params": canonical(params.circuits[name]),
+        "params": canonical(circuit),
+        "versions": {"pennylane": "0.45.1"},
         "decode": {"scale": 1.0, "offset": 0.0},
-        "patches_per_image": images.images.shape[1] * images.images.shape[2],
-        "qnode_evaluations": 81,
-        "formulas": ["cos(t0)", "0.81 cos(t1) cos(t3)", "cos(t2)", "0.93 cos(t1) - 0.2 sin(t3)"],
-        "dependence": [[0], [1, 3], [2], [1, 3]],
-        "warnings": ["channels 0 and 2 are functions of a single pixel"],
-        "storage_error": 2.4e-4,
+        "fresh_shots": None,
+        "patches_per_image": stored[1] * stored[2],
+        "shape": stored,
         "digest": fingerprint(name),
+        "drawing": "0: ──RY(t0)──RZ(0.51)─╭●─┤  <Z>\n1: ──RY(t1)───────────╰X─┤  <Z>",
+        "formulas": ["cos(t0)", "-0.9987 cos(t1) + 0.01236 sin(t1) sin(t3)", "cos(t2)", "cos(t0) cos(t1) cos(t3)"],
+        "terms": [1, 2, 1, 1],
+        "dependence": [[0], [1, 3], [2], [0, 1, 3]],
+        "warnings": ["Channel 0 is a function of a single pixel (top left): no patch is combined."],
+        "affine": None if circuit.noise.is_none else [{"scale": 0.93, "offset": 0.0}, None, None, None],
+        "storage_error": 2.0**-12,
+        "qnode_evaluations": 81,
     }
     (folder / name / "circuit.json").write_text(json.dumps(card, sort_keys=True, indent=1))
     grey = images.images[0].mean(2) / 255

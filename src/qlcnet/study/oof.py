@@ -149,13 +149,13 @@ def _check_coverage(table: OOFTable, expected: np.ndarray) -> None:
         of_repeat = table.of_repeat(repeat)
         index, counts = np.unique(of_repeat.index, return_counts=True)
         for problem, rows in (
-            ("missing", np.setdiff1d(expected, index)),
-            ("there more than once", index[counts > 1]),
-            ("not part of this task", np.setdiff1d(index, expected)),
+            ("missing images", np.setdiff1d(expected, index)),
+            ("images that are there more than once", index[counts > 1]),
+            ("images that are not of this task", np.setdiff1d(index, expected)),
         ):
             if len(rows):
                 shown = ", ".join(map(str, rows[:5])) + (" …" if len(rows) > 5 else "")
-                raise OOFError(f"{name}, repeat {repeat}: {len(rows)} images are {problem} (rows {shown}); {remedy}")
+                raise OOFError(f"{name}, repeat {repeat}: {problem}: {len(rows)} (rows {shown}); {remedy}")
         if targets is not None and (targets != of_repeat.target).any():
             raise OOFError(f"{name}, repeat {repeat}: targets differ from those of repeat {table.repeats[0]}; {remedy}")
         targets = of_repeat.target

@@ -75,8 +75,8 @@ def _stored(name: str, cards: dict[str, Card]) -> Table:
     ]
     headers = ["Task", "Stored as", "Largest error of storage", "Channels", "Patches an image", "Circuits evaluated"]
     caption = (
-        f"{name}: its channels as stored, height x width x channels. The circuit is evaluated on a grid of angles, once "
-        "for any number of images."
+        f"{name}: its channels as stored, height x width x channels. The circuit is evaluated on a grid of angles, "
+        "once for any number of images."
     )
     return Table(headers, rows, caption, sortable=False)
 

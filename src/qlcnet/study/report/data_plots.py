@@ -17,9 +17,9 @@ def examples(task: TaskResults, per_class: int) -> Figure:
     """`per_class` images of every class, spread evenly over the images used: a row a class."""
     names = task.images.class_names[:MOST_CLASSES]
     labels = task.images.labels[task.used]
-    blocks = 1 if len(names) <= 5 else 2  # classes side by side, so that ten classes fit on a screen
+    blocks = 1 if len(names) <= 12 else 2  # classes side by side
     rows = -(-len(names) // blocks)
-    figure, axes = make_figure(blocks * (1.5 + 0.62 * per_class), 0.66 * rows + 0.1, rows, blocks * per_class)
+    figure, axes = make_figure(blocks * (1.75 + 0.55 * per_class), 0.55 * rows + 0.1, rows, blocks * per_class)
     for one in axes:
         one.set_axis_off()
     for k, name in enumerate(names):
@@ -39,14 +39,14 @@ def examples(task: TaskResults, per_class: int) -> Figure:
                 image[:, :, 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="none"
             )
         axes[start].text(
-            -0.12, 0.5, shorten(name, 22), transform=axes[start].transAxes, ha="right", va="center", fontsize=9
+            -0.12, 0.5, shorten(name, 26), transform=axes[start].transAxes, ha="right", va="center", fontsize=9
         )
     return figure
 
 
 def class_counts(task: TaskResults) -> Figure:
     """Images of each class as horizontal bars, with number and share."""
-    names = [shorten(name, 24) for name in task.images.class_names[:MOST_CLASSES]]
+    names = [shorten(name, 26) for name in task.images.class_names[:MOST_CLASSES]]
     counts = task.class_counts[:MOST_CLASSES]
     figure, (axes,) = make_figure(5.2, 0.27 * len(names) + 0.5)
     axes.barh(range(len(names)), counts, color=COLOURS[0], height=0.62)

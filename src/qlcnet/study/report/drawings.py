@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from qlcnet.config import Circuit, Head, Model, Params
 from qlcnet.study.report.plots import short_names, shorten
 from qlcnet.study.report.style import BOX, EDGE, INK, MUTED, colour_of, make_figure
-from qlcnet.study.report.words import protocol_words, sizes_words
+from qlcnet.study.report.words import protocol_in_brief, sizes_words
 from qlcnet.study.results import Study, TaskResults
 
 WIDTH = 10.0  # inches: fills the page
@@ -54,7 +54,7 @@ def workflow(study: Study) -> Figure:
     size, gap = 1.78, (WIDTH - 5 * 1.78) / 4
     x = [size / 2 + i * (size + gap) for i in range(5)]
     circuits = list(dict.fromkeys(c for model in params.models.values() for c in model.circuits))
-    middle: list[tuple[str, list[str]]] = [("Folds", _lines(_protocols(params), 28, 5))]
+    middle: list[tuple[str, list[str]]] = [("Folds", _lines(_protocols(params), 30, 6))]
     if circuits:
         middle.append(("Quanvolution", _lines([f"{c}: {_circuit_words(params.circuits[c])}" for c in circuits], 28, 5)))
     boxes = [
@@ -111,8 +111,8 @@ def _network(axes: Axes, study: Study, name: str, model: Model, y: float, colour
         for text, at in zip(model.inputs, spread, strict=True)
     ]
     total = sizes_words([sum(input_channels(t, text) for text in model.inputs) for t in tasks], "channel")
-    names = " ".join(wrap(", ".join(short_names(list(study.params.backbones))), 60))
-    names = names if len(study.params.backbones) <= 2 else f"{len(study.params.backbones)} widths or families"
+    shown = short_names(list(study.params.backbones))
+    names = ", ".join(shown) if len(shown) <= 2 else f"{shown[0]} … {shown[-1]}"
     y -= 0.06
     if model.fusion == "separate" and len(inputs) > 1:
         bones = [Box(3.35, at, 1.5, 0.4, "backbone", [shorten(names, 26)]) for at in spread]
@@ -139,7 +139,7 @@ def _head_boxes(head: Head, y: float, classes: str, colour: str) -> list[Box]:
     """Neck, unit and last Linear."""
     if head.kind == "linear":
         return [Box(9.3, y, 1.36, 0.52, "Linear", [classes])]
-    neck = Box(6.4, y, 1.4, 0.68, f"neck: Linear to {head.qubits}", ["BatchNorm, tanh" if head.normalise else "tanh"])
+    neck = Box(6.4, y, 1.4, 0.52, f"neck: Linear to {head.qubits}", ["BatchNorm, tanh" if head.normalise else "tanh"])
     last = Box(9.3, y, 1.36, 0.52, "Linear", [classes])
     if head.kind == "bottleneck":
         return [neck, last]
@@ -148,9 +148,9 @@ def _head_boxes(head: Head, y: float, classes: str, colour: str) -> list[Box]:
             "quantum circuit",
             [f"{head.qubits} qubits, {head.ansatz}", f"{head.layers} layer" + "s" * (head.layers > 1)],
         ),
-        "sine": ("sine", [f"−sin(πx + w), {head.qubits} wide"]),
+        "sine": ("sine", ["−sin(πx + w)"]),
     }.get(head.kind, (head.kind, [f"{head.qubits} wide"]))
-    return [neck, Box(7.87, y, 1.2, 0.68, *unit, edge=colour), last]
+    return [neck, Box(7.87, y, 1.2, 0.22 + LINE * (1 + len(unit[1])), *unit, edge=colour), last]
 
 
 def input_channels(task: TaskResults, text: str) -> int:
@@ -182,8 +182,7 @@ def _training_lines(study: Study) -> list[str]:
 
 
 def _protocols(params: Params) -> list[str]:
-    words = {protocol_words(task.protocol) for task in params.datasets.values()}
-    return sorted(words)
+    return list(dict.fromkeys(protocol_in_brief(task.protocol) for task in params.datasets.values()))
 
 
 def _circuit_words(circuit: Circuit) -> str:

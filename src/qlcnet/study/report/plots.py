@@ -105,7 +105,7 @@ def confusions(models: Sequence[ModelResults], class_names: Sequence[str]) -> Fi
         axes.set_yticks(ticks, names, fontsize=8)
         axes.set_xticks(ticks, [str(k) for k in ticks], fontsize=8)
         axes.set_title(model.model)
-    figure.supxlabel("predicted class", fontsize=9)
+        axes.set_xlabel("predicted class", fontsize=8)
     return figure
 
 

@@ -48,7 +48,8 @@ def overview(context: Context) -> list[Block]:
     return [
         Text(
             f"This study trained **{models}** ({join_words(list(params.models))}) on **{backbones}** "
-            f"({join_words(list(params.backbones))}): **{counted(fits, 'fit')}** on {counted(len(study.tasks), 'task')}. "
+            f"({join_words(list(params.backbones))}) and {counted(len(study.tasks), 'task')}: "
+            f"**{counted(fits, 'fit')}**. "
             "Every number below is computed from out-of-fold predictions: each image is predicted by a network that "
             "never saw it in training."
         ),
@@ -106,7 +107,7 @@ def _headline(context: Context, task: TaskResults) -> Table:
             "Backbone",
             "Model",
             "Accuracy",
-            "Folds: mean ± sd",
+            "Folds, mean\u00a0±\u00a0sd",
             "Balanced accuracy",
             "Macro AUC",
             "Micro AUC",
@@ -168,7 +169,8 @@ def classes(context: Context) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Recall is the share of a class that is recognised; the paper calls it per-class accuracy. In a confusion "
-            "matrix rows are true classes and columns predicted ones; the numbers are per cent of the row."
+            "matrix rows are true classes and columns predicted ones; the numbers are per cent of the row, a dot is no "
+            "image at all."
         )
     ]
     for name, task in context.study.tasks.items():

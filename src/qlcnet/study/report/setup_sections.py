@@ -129,9 +129,10 @@ def cost(context: Context) -> list[Block]:
     return [
         Text(
             "Multiply-adds are of one image. Circuits executed: the exact engine evaluates a circuit on a grid of "
-            "angles and then has its polynomial for every image; heads are computed in closed form. On quantum hardware "
-            "the same study would run the circuit once a patch of every image for the channels, and for the head once "
-            "a forward pass and twice a trained or input angle for its gradient (parameter shift), many shots each."
+            "angles and then has its polynomial for every image; heads are computed in closed form. On quantum "
+            "hardware the same study would run the circuit once a patch of every image for the channels, and for the "
+            "head once a forward pass and twice a trained or input angle for its gradient (parameter shift), many "
+            "shots each."
         ),
         Table(
             [

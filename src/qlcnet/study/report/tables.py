@@ -101,11 +101,12 @@ def _folds(study: Study) -> Iterator[Record]:
 def _history(study: Study) -> Iterator[Record]:
     for model in study:
         for fit in model.fits:
+            columns = {name: values for name, values in fit.history.items() if name != "epoch"}
             for i, epoch in enumerate(fit.history["epoch"]):
                 yield {
                     "task": model.task, "backbone": model.backbone, "model": model.model, "repeat": fit.repeat,
                     "fold": fit.fold, "epoch": int(epoch),
-                } | {name: significant(values[i]) for name, values in fit.history.items() if name != "epoch"}  # fmt: skip
+                } | {name: significant(values[i]) for name, values in columns.items()}  # fmt: skip
 
 
 def significant(value: float) -> str:

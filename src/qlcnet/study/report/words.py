@@ -18,6 +18,16 @@ def protocol_words(protocol: Protocol) -> str:
     return words + (f", {protocol.repeats} repeats" if protocol.repeats > 1 else "")
 
 
+def protocol_in_brief(protocol: Protocol) -> str:
+    """The same in a few words, for a drawing."""
+    if protocol.kind == "official":
+        words = "the set's own split"
+    else:
+        words = f"{protocol.folds} {'grouped' if protocol.grouped else 'stratified'} folds"
+        words += ", all images" if protocol.kind == "pooled-cv" else ", training part"
+    return words + (f", x {protocol.repeats}" if protocol.repeats > 1 else "")
+
+
 def sizes_words(sizes: Sequence[int], unit: str) -> str:
     """`4 channels`, or `1 or 3 channels` where tasks differ."""
     distinct = sorted(set(sizes))
