@@ -48,7 +48,8 @@ def make_project(root: Path, images: int = 60, side: int = 16, epochs: int = 2, 
     paths = DataPaths.of(root, TASK)
     image_set = ImageSet(pixels, labels, parts, ("a", "b", "c"), None, {"title": "squares"})
     image_set.save(paths.raw)
-    make_folds(image_set, params.datasets[TASK], params.seed).write(paths.folds)
+    if TASK in params.datasets:
+        make_folds(image_set, params.datasets[TASK], params.seed).write(paths.folds)
     folder = paths.quanvolved / "ry"
     folder.mkdir(parents=True)
     channels = rng.standard_normal((images, side, side, 4)).astype(np.float16)
