@@ -65,12 +65,12 @@ def _half_instruction(typing_context: Any, value: Any) -> Any:
 @compiled
 def _half_portable(value):  # type: ignore[no-untyped-def]
     """float32 in [-65504, 65504] -> the bits of the nearest float16, ties to even, in integer arithmetic."""
-    bits = _bits_of(value)
+    bits = _bits_of(F32(value))
     size = bits & U32(0x7FFFFFFF)
     # from 2^-14: move the exponent's bias from 127 to 15, round the 13 mantissa bits that go
     normal = (size + U32(0xC8000FFF) + ((size >> U32(13)) & U32(1))) >> U32(13)
     # below: adding 0.5 leaves the value in steps of 2^-24, rounded, in the mantissa
-    small = _bits_of(_float_of(size) + F32(0.5)) - U32(0x3F000000)
+    small = _bits_of(_float_of(U32(size)) + F32(0.5)) - U32(0x3F000000)
     return U16(((bits >> U32(16)) & U32(0x8000)) | (normal if size >= U32(0x38800000) else small))
 
 

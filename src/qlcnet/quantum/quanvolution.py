@@ -138,8 +138,8 @@ def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
 
     plan, geometry = _plan(q, images.shape[1], images.shape[2])
     grey = q.params.colour == "grey"
-    images = np.ascontiguousarray(images)
-    images.flags.writeable = False  # one type for the kernel, so that it is compiled once
+    images = np.ascontiguousarray(images).view()
+    images.flags.writeable = False  # of this view: one type for the kernel, so that it is compiled once
     each = len(q.words)
     colours = 1 if grey else images.shape[3]
     if q.params.shots is None and each == 4 and storage.dtype.itemsize < 4:

@@ -45,10 +45,7 @@ class TorchQuanvolution(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Channels of a batch of images."""
         batch, colours, height, width = images.shape
-        if self.colour == "grey":
-            images = luma(images)
-        else:
-            images = images.reshape(batch * colours, 1, height, width)
+        images = luma(images) if self.colour == "grey" else images.reshape(batch * colours, 1, height, width)
         angles = _pad(images.to(self.mixing.dtype) * (torch.pi / 255.0), self.stride, self.padding)
         basis = [torch.ones_like(angles)]
         for k in range(1, self.degree + 1):
