@@ -56,7 +56,6 @@ def test_fit_imports_only_the_core() -> None:
         "medmnist",
         "numba",
         "sklearn",
-        "matplotlib",
         "dask",
         "distributed",
     }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from qlcnet.config import Params, canonical, fingerprint
+from qlcnet.config import Backbone, Params, canonical, fingerprint
 from qlcnet.study.fold_folder import fold_path
 from qlcnet.study.spec import DataPaths, FitSpec
 from qlcnet.study.store import FoldStore
@@ -69,6 +69,10 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     class_names = digests.pop("class_names")
     numerics = numerics_of(params)
     sources = hash_of_sources()
+    training = {
+        key: value for key, value in canonical(params.training).items() if key != "device"
+    }  # in the tuple, resolved
+    weights = {name: _weights_digest(name, backbone, root) for name, backbone in params.backbones.items()}
     grid = _empty_grid(params, task, TaskShape.of_files(DataPaths.of(root, task), folds, len(class_names)))
     for spec in _specs(params, task, folds.repeats, folds.folds, numerics["device"]):
         config = {
@@ -81,13 +85,14 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
             "params": {
                 "backbone": canonical(spec.backbone),
                 "model": canonical(spec.model),
-                "training": canonical(params.training),
+                "training": training,
                 "protocol": canonical(params.datasets[task].protocol),
             },
             "data": {
                 "images": digests["images"],
                 "folds": digests["folds"],
                 "channels": {name: digests["channels"][name] for name in spec.model.circuits},
+                "pretrained": weights[spec.backbone_name],
             },
             "class_names": class_names,
             "sources": sources,
@@ -98,6 +103,16 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
         grid.configs[config["fingerprint"]] = config
     grid.todo = [spec for spec in grid.specs if spec.fingerprint not in store]
     return grid
+
+
+def _weights_digest(name: str, backbone: Backbone, root: Path) -> str | None:
+    """SHA-256 of a local file of pretrained weights: its content decides a fit, not its path."""
+    if not isinstance(backbone.pretrained, str):
+        return None
+    path = root / backbone.pretrained
+    if not path.is_file():
+        raise FileNotFoundError(f"backbones.{name}.pretrained: there is no file {path}")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def expected_grid(params: Params, task: str) -> Grid | None:
