@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -134,23 +136,32 @@ time.sleep(60)
 """
 
 
-def test_after_a_kill_the_resume_leaves_no_orphan_and_no_duplicate(root: Path, other_root: Path) -> None:
+@contextlib.contextmanager
+def followed_in_a_process(root: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is in the middle of the second fold; it does not outlive the block."""
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(root)], cwd=Path(__file__).parents[2])
-    deadline = time.monotonic() + 120
-    while not (root / "ready").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    opened = ["fold 1, lcnet_050 classical", "lcnet_050 classical, spots"]
-    assert names(root, "RUNNING") == opened
+    try:
+        deadline = time.monotonic() + 120
+        while not (root / "ready").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
-    # while it lives, nobody else touches its runs
-    make_results(root, make_grid())
-    assert sync(root) == 0
-    assert names(root, "RUNNING") == opened
 
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def test_after_a_kill_the_resume_leaves_no_orphan_and_no_duplicate(root: Path, other_root: Path) -> None:
+    with followed_in_a_process(root) as process:
+        opened = ["fold 1, lcnet_050 classical", "lcnet_050 classical, spots"]
+        assert names(root, "RUNNING") == opened
+
+        # while it lives, nobody else touches its runs
+        make_results(root, make_grid())
+        assert sync(root) == 0
+        assert names(root, "RUNNING") == opened
+        process.send_signal(signal.SIGKILL)
 
     # a study of other params ends what was left open ...
     run_grid(root, make_grid(learning_rate=0.01))

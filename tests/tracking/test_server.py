@@ -88,7 +88,7 @@ def test_a_server_gets_what_a_file_gets(
 def test_the_command_of_the_ui(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="qlcnet"):
         command = ui_command(root, 5123)
-    assert "http://127.0.0.1:5123/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=qlcnet" in caplog.text
+    assert "http://127.0.0.1:5123/#/experiments/1/runs?workflowType=machine_learning" in caplog.text
     assert command[1:4] == ["-m", "mlflow", "ui"]
     assert f"sqlite:///{root}/mlruns/mlflow.db" in command
     assert command[command.index("--host") + 1] == "127.0.0.1"  # of this machine alone

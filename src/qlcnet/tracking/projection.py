@@ -39,7 +39,7 @@ class Run:
     name: str
     status: str
     foreign: bool = False
-    children: dict[str, list[MlflowRun]] = field(default_factory=dict)  # of a parent, by fingerprint
+    children: dict[str, list[Run]] = field(default_factory=dict)  # of a parent, by fingerprint
     epochs: set[int] = field(default_factory=set)  # of a fold: those that are logged
 
     @property
@@ -91,7 +91,8 @@ class Projection:
                 self.client.update_run(run.id, status=RUNNING)
                 run.status = RUNNING
         for child in self._search(f"tags.`mlflow.parentRunId` = '{run.id}'"):
-            run.children.setdefault(child.data.tags.get("fingerprint", ""), []).append(child)
+            former = Run(child.info.run_id, child.info.run_name, child.info.status)
+            run.children.setdefault(child.data.tags.get("fingerprint", ""), []).append(former)
         return run
 
     def start_fold(self, parent: Run, config: Config, started: int | None = None) -> Run:
@@ -101,18 +102,17 @@ class Projection:
         until `mlflow gc`) and a new one made, so that no epoch is there twice.
         """
         name = content.fold_name(config)
-        former = parent.children.get(config["fingerprint"], [])
+        former = parent.children.setdefault(config["fingerprint"], [])
         for run in former:
-            if run.info.status == FINISHED:
-                return Run(run.info.run_id, name, FINISHED)
+            if run.status == FINISHED:
+                return run
         if parent.foreign:
             return Run("", name, RUNNING, foreign=True)
-        for run in former:
-            self.client.delete_run(run.info.run_id)
+        while former:
+            self.client.delete_run(former.pop().id)
         tags = {**content.fold_tags(config), "mlflow.parentRunId": parent.id, OWNER: _me()}
-        made = self._create(name, tags, config, started)
-        parent.children[config["fingerprint"]] = [self.client.get_run(made.id)]
-        return made
+        former.append(self._create(name, tags, config, started))
+        return former[-1]
 
     def log_epochs(self, run: Run, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
         """Log epochs that are not yet there: metrics with the key `epoch`, and the time in ms since 1970."""
