@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qlcnet.study.fit import FitData
 
 DECIDING_PACKAGES = ("torch", "timm", "pytorch-lightning", "numpy")
+MOST_OPENED = 16  # tasks whose arrays stay mapped: grids of several tasks may share a worker
 
 _one_at_a_time = threading.Lock()  # torch's random generator belongs to the process: two fits would mix their draws
 _opened: dict[str, FitData] = {}
@@ -68,7 +69,8 @@ def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, to
     with _one_at_a_time:
         worker.log_event(topic, ["start", spec.fingerprint, f"{socket.gethostname()} {worker.address}"])
         if files.digest not in _opened:  # by content: a worker outlives grids, and paths stay when folds change
-            _opened.clear()
+            while len(_opened) >= MOST_OPENED:
+                del _opened[next(iter(_opened))]
             _opened[files.digest] = open_fit_data(paths, files.circuits)
         result = fit_fold(spec, _opened[files.digest], on_epoch)
     result.host = socket.gethostname()
