@@ -144,4 +144,4 @@ def test_openqasm_computes_what_the_circuit_computes(params: config.Circuit) -> 
 
 def test_openqasm_states_noise_in_comments() -> None:
     noisy = build_circuit(config.Circuit(noise=config.Noise(readout_flip=0.125)))
-    assert "// noise after each ansatz, not part of the program: readout_flip 0.125" in to_openqasm(noisy)
+    assert "// noise, not part of the program: readout_flip 0.125" in to_openqasm(noisy)

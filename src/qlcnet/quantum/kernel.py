@@ -174,16 +174,6 @@ def _band(image, shape, channel, y0, rows, plan, geometry, pixels, planes, sums)
 
 
 @compiled
-def _workspace(plan, geometry, width):  # type: ignore[no-untyped-def]
-    tables, pairs, constants = plan[0], plan[1], plan[2]
-    stride, before, after, _, _, room, _, most = geometry
-    sides = 1 if stride == 1 else 2
-    pixels = np.zeros(2 * room + ((most - 1) * stride + 2) * (before + width + after), U8)
-    planes = np.zeros((sides * tables.shape[0] + pairs.shape[0]) * room, tables.dtype)
-    return pixels, planes, np.zeros((constants.shape[0], room), tables.dtype)
-
-
-@compiled
 def _pack_half(sums, packed, n):  # type: ignore[no-untyped-def]
     a, b, c, d = sums[0], sums[1], sums[2], sums[3]
     for i in range(n):
@@ -201,7 +191,7 @@ def _pack_byte(sums, packed, n):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def run_packed(images, grey, plan, geometry, out):  # type: ignore[no-untyped-def]
+def run_packed(images, grey, plan, geometry, workspace, out):  # type: ignore[no-untyped-def]
     """Four outputs as float16 or bytes: out uint32 (images, rows, columns, 1 or colours, 2 or 1).
 
     Two words hold four float16 values, one word holds four bytes, each (value + 1) x 127.5 rounded.
@@ -209,9 +199,8 @@ def run_packed(images, grey, plan, geometry, out):  # type: ignore[no-untyped-de
     count, height, width, colours = images.shape
     _, height_out, columns, channels, words = out.shape
     flat, target = images.reshape(images.size), out.reshape(out.size)
-    pixels, planes, sums = _workspace(plan, geometry, width)
+    pixels, planes, sums, packed = workspace
     most, pitch, size, wide = geometry[7], geometry[4], height * width * colours, columns * channels * words
-    packed = np.zeros(words * geometry[5], U32)
     for im in range(count):
         image = flat[im * size : (im + 1) * size]
         for channel in range(channels):
@@ -237,11 +226,11 @@ def run_packed(images, grey, plan, geometry, out):  # type: ignore[no-untyped-de
 
 
 @compiled
-def run_float(images, grey, plan, geometry, out):  # type: ignore[no-untyped-def]
+def run_float(images, grey, plan, geometry, workspace, out):  # type: ignore[no-untyped-def]
     """Any number of outputs as float32: out (images, rows, columns, (1 or colours) x outputs)."""
     count, height, width, colours = images.shape
     flat, size = images.reshape(images.size), height * width * colours
-    pixels, planes, sums = _workspace(plan, geometry, width)
+    pixels, planes, sums, _ = workspace
     most, pitch, outputs = geometry[7], geometry[4], sums.shape[0]
     for im in range(count):
         image = flat[im * size : (im + 1) * size]

@@ -134,6 +134,20 @@ def make_plan(polynomial: TrigPolynomial, patches: Patches) -> tuple[tuple[Any, 
     return plan, geometry
 
 
+def make_workspace(plan: tuple[Any, ...], geometry: tuple[int, ...], width: int) -> tuple[NDArray[Any], ...]:
+    """Arrays that one thread of the kernel works in: pixels, planes, sums, packed results."""
+    tables, pairs, constants = plan[:3]
+    stride, before, after, _, _, room, _, most = geometry
+    sides = 1 if stride == 1 else 2
+    pixels = 2 * room + ((most - 1) * stride + 2) * (before + width + after)
+    return (
+        np.zeros(pixels, np.uint8),
+        np.zeros((sides * len(tables) + len(pairs)) * room, tables.dtype),
+        np.zeros((len(constants), room), tables.dtype),
+        np.zeros(2 * room, np.uint32),
+    )
+
+
 def _group(
     q: int,
     joint: list[tuple[int, int, float]],

@@ -13,7 +13,7 @@ def to_openqasm(circuit: PatchCircuit) -> str:
     OpenQASM knows no noise channels: their strengths stand in comments, the gates are the noiseless ones.
     """
     lines = ["OPENQASM 3.0;", 'include "stdgates.inc";', ""]
-    lines += [f"// noise after each ansatz, not part of the program: {name} {p!r}" for name, p in _strengths(circuit)]
+    lines += [f"// noise, not part of the program: {name} {p!r}" for name, p in _strengths(circuit)]
     lines += [f"input float[64] t{i};" for i in range(circuit.qubits)]
     lines += [f"qubit[{circuit.qubits}] q;", f"bit[{circuit.qubits}] c;", ""]
     for block in circuit.blocks:

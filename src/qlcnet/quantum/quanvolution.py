@@ -22,7 +22,7 @@ from qlcnet.quantum.circuits import (
     single_words,
 )
 from qlcnet.quantum.images import check_images, cut_patches, pixel_angles
-from qlcnet.quantum.plan import Patches, lay_patches, make_plan
+from qlcnet.quantum.plan import Patches, lay_patches, make_plan, make_workspace
 from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.storage import Storage, storage_named
 from qlcnet.quantum.surrogate import evaluate, fit_polynomial
@@ -137,6 +137,7 @@ def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
     from qlcnet.quantum import kernel  # numba takes a while to import
 
     plan, geometry = _plan(q, images.shape[1], images.shape[2])
+    workspace = make_workspace(plan, geometry, images.shape[2])
     grey = q.params.colour == "grey"
     images = np.ascontiguousarray(images).view()
     images.flags.writeable = False  # of this view: one type for the kernel, so that it is compiled once
@@ -144,13 +145,13 @@ def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
     colours = 1 if grey else images.shape[3]
     if q.params.shots is None and each == 4 and storage.dtype.itemsize < 4:
         packed = out.view(np.uint32).reshape(*out.shape[:3], colours, storage.dtype.itemsize)
-        kernel.run_packed(images, grey, plan, geometry, packed)
+        kernel.run_packed(images, grey, plan, geometry, workspace, packed)
         return
     step = max(1, FLOAT_BYTES // (4 * each * colours * out.shape[1] * out.shape[2]))
     for start in range(0, len(images), step):
         part = images[start : start + step]
         values = np.empty((*out[start : start + step].shape[:3], colours * each), np.float32)
-        kernel.run_float(part, grey, plan, geometry, values)
+        kernel.run_float(part, grey, plan, geometry, workspace, values)
         if q.params.shots is not None and not q.is_fresh:
             values = _with_shots(q, values.reshape(*values.shape[:3], colours, each), first + start)
         out[start : start + step] = storage.encode(values)
