@@ -28,7 +28,7 @@ from qlcnet.paths import project_root
 from qlcnet.tracking import ui_command, ui_url
 from qlcnet.tracking.backend import open_backend
 
-WIDTH, HEIGHT = 1500, 900  # pixels
+WIDTH, OF_REPORT, OF_RUNS = 1500, 1800, 1100  # pixels: width, and height of each picture
 PATIENCE = 120  # seconds: the UI's server imports MLflow, then the page loads several MB
 
 
@@ -43,7 +43,6 @@ def browser() -> Iterator[webdriver.Chrome]:
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     try:
-        driver.set_window_size(WIDTH, HEIGHT)
         yield driver
     finally:
         driver.quit()
@@ -78,6 +77,7 @@ def _answers(port: int) -> bool:
 
 def picture_of_report(driver: webdriver.Chrome, page: Path, target: Path) -> list[str]:
     """The top of the report; returns the console's errors."""
+    driver.set_window_size(WIDTH, OF_REPORT)
     driver.get(page.resolve().as_uri())
     WebDriverWait(driver, PATIENCE).until(lambda d: d.execute_script("return document.readyState") == "complete")
     driver.save_screenshot(str(target))
@@ -86,6 +86,7 @@ def picture_of_report(driver: webdriver.Chrome, page: Path, target: Path) -> lis
 
 def picture_of_runs(driver: webdriver.Chrome, address: str, target: Path) -> None:
     """The nested runs, unfolded."""
+    driver.set_window_size(WIDTH, OF_RUNS)
     driver.get(address.partition("#")[0])
     driver.execute_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
     driver.get(address)
@@ -93,6 +94,8 @@ def picture_of_runs(driver: webdriver.Chrome, address: str, target: Path) -> Non
     for number in range(len(_parents(driver))):
         _parents(driver)[number].click()
         time.sleep(1)  # the table is drawn anew
+    driver.execute_script("document.querySelector('.ag-body-viewport').scrollTop = 0")
+    time.sleep(1)
     driver.save_screenshot(str(target))
 
 
