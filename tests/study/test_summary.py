@@ -9,6 +9,7 @@ from sklearn import metrics as reference
 from qlcnet.study.metrics import METRICS
 from qlcnet.study.oof import read_oof
 from qlcnet.study.results import StudyError, read_study
+from qlcnet.study.statistics import bootstrap, percentile_interval
 from qlcnet.study.summary import class_labels, summarise, to_json
 from tests.study.fold_folders import SMALL, make_params, make_study
 
@@ -74,9 +75,16 @@ def test_the_test_part_is_scored_beside_with_train_cv_only(made):
 
 
 def test_groups_are_resampled_where_folds_are_grouped(made):
-    _, _, summary = made
+    root, params, summary = made
     assert summary["data"]["pooled"]["resampled"] == "groups"
     assert summary["data"]["beside"]["resampled"] == "images"
+    table = read_oof(root / "results/folds/pooled/lcnet_050/classical", "pooled-cv")
+    repeats = [table.of_repeat(r) for r in (0, 1)]
+    groups = np.load(root / "data/raw/pooled/groups.npy")
+    draws = bootstrap(repeats[0].target, [t.probabilities for t in repeats], groups, 100, params.seed)
+    low, high = percentile_interval(draws["accuracy"])
+    entry = summary["tasks"]["pooled"]["lcnet_050"]["classical"]["accuracy"]
+    assert (entry["ci_low"], entry["ci_high"]) == (round(low, 6), round(high, 6))
 
 
 def test_circuits_are_counted_once_for_channels_and_in_every_fit_for_heads(made):
