@@ -119,7 +119,7 @@ class LocalEngine:
         method = "forkserver" if sys.platform != "win32" else "spawn"
         self._context = multiprocessing.get_context(method)
         if method == "forkserver":
-            self._context.set_forkserver_preload(["qlcnet.study.fit", "qlcnet.study.fit_data"])
+            self._context.set_forkserver_preload(["qlcnet.study.preload"])
         self._events = self._context.SimpleQueue()
         self._on_event = on_event
         self._pool = ProcessPoolExecutor(workers, self._context, _start_worker, (self._events,))
