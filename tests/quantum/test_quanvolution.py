@@ -125,6 +125,13 @@ def test_float16_bits_of_both_ways() -> None:
     assert np.array_equal(packed[::2] >> 16, expected)
 
 
+def test_kernels_compile_where_nothing_can_be_cached() -> None:
+    """A function without a source file has no place for numba's cache, as one in a read-only installation."""
+    namespace: dict[str, Any] = {}
+    exec("def double(x):\n    return 2 * x", namespace)
+    assert kernel.compiled(namespace["double"])(4) == 8
+
+
 def test_grey_is_pillows() -> None:
     images = random_images(1, 64, 64)
     assert np.array_equal(to_grey(images)[0, :, :, 0], np.asarray(Image.fromarray(images[0]).convert("L")))

@@ -95,7 +95,7 @@ class Quanvolution:
             raise ValueError(f"out is {out.dtype} {out.shape}; needed is a C-contiguous {storage.dtype} {shape}")
         threads = threads or available_cores()
         if self.params.engine == "pennylane":
-            run_qnode(self, images, out, storage)
+            run_qnode(self, images, out, storage, first_image)
         elif threads == 1 or len(images) == 1:
             run_exact(self, images, out, storage, first_image)
         else:
@@ -166,10 +166,11 @@ def _with_shots(q: Quanvolution, words: NDArray[np.float32], first_image: int) -
     return drawn.reshape(*words.shape[:3], -1)
 
 
-def run_qnode(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], storage: Storage) -> None:
+def run_qnode(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], storage: Storage, first: int) -> None:
     """Fill `out` by the PennyLane QNode, patch by patch: the slow reference of the exact engine.
 
-    Without shots equal patches are evaluated once. With stored shots the device samples, seeded with shots_seed.
+    Without shots equal patches are evaluated once. With stored shots the device samples, seeded with shots_seed and the
+    number of the first image: here, other than in the exact engine, results depend on how a set is cut into pieces.
     """
     pixels = cut_patches(images, q.patches(images.shape[1], images.shape[2]), q.params.colour)
     flat = pixels.reshape(-1, 4)
@@ -178,7 +179,8 @@ def run_qnode(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
         flat, back = np.unique(flat, axis=0, return_inverse=True)
         qnode = make_qnode(q.circuit, q.params.device, q.words)
     else:
-        qnode = make_qnode(q.circuit, q.params.device, None, q.params.shots, q.params.shots_seed)
-    batches = range(0, len(flat), QNODE_BATCH)
-    values = np.concatenate([evaluate(qnode, pixel_angles(flat[i : i + QNODE_BATCH]).T).T for i in batches])
+        seed = int(np.random.SeedSequence([q.params.shots_seed, first]).generate_state(1)[0])
+        qnode = make_qnode(q.circuit, q.params.device, None, q.params.shots, seed)
+    pieces = [flat[i : i + QNODE_BATCH] for i in range(0, len(flat), QNODE_BATCH)]
+    values = np.concatenate([evaluate(qnode, pixel_angles(p).T, compare=back is not None).T for p in pieces])
     out[...] = storage.encode(values if back is None else values[back.ravel()]).reshape(out.shape)

@@ -188,16 +188,19 @@ def _write_text(path: Path, text: str) -> None:
 @contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into that takes the place of `folder` when all went well, and vanishes otherwise."""
+    from filelock import FileLock
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
-    for leftover in (beside, old):  # of a run that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-        if folder.exists():
-            folder.rename(old)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        for leftover in (beside, old):  # of a run that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        beside.mkdir()
+        try:
+            yield beside
+            if folder.exists():
+                folder.rename(old)
+            beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)

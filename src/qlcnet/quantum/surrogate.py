@@ -68,8 +68,11 @@ def _check(qnode: Expectations, polynomial: TrigPolynomial, tolerance: float, se
         )
 
 
-def evaluate(qnode: Expectations, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (outputs, points) of a QNode at angles (inputs, points): broadcast where the QNode can, else in a loop."""
+def evaluate(qnode: Expectations, points: NDArray[np.float64], compare: bool = True) -> NDArray[np.float64]:
+    """Values (outputs, points) of a QNode at angles (inputs, points): broadcast where the QNode can, else in a loop.
+
+    `compare`: trust a broadcast only if its ends equal two single calls (never so where the device samples).
+    """
     first, last = _single(qnode(points[:, 0])), _single(qnode(points[:, -1]))
     parts = []
     for start in range(0, points.shape[1], _BATCH):
@@ -80,7 +83,8 @@ def evaluate(qnode: Expectations, points: NDArray[np.float64]) -> NDArray[np.flo
     else:
         values = np.concatenate(parts, axis=1)
         # a QNode that reads the batch axis as something else may still return an array of the right shape
-        if np.allclose(values[:, 0], first, atol=1e-9) and np.allclose(values[:, -1], last, atol=1e-9):
+        ends = np.stack([first, last], axis=1)
+        if not compare or np.allclose(values[:, [0, -1]], ends, atol=1e-9):
             return _finite(values)
     middle = [_single(qnode(points[:, i])) for i in range(1, points.shape[1] - 1)]
     return _finite(np.stack([first, *middle, last][: points.shape[1]], axis=1))
