@@ -1,194 +1,288 @@
-"""Convolution and batch norm on CPU for small maps in batch-last layout (channels, height, width, batch).
+"""Convolutions of small maps on CPU in batch-last layout (channels, height, width, batch), forward and backward.
 
-With the batch innermost every loop runs over at least one full batch of consecutive numbers, whatever the map's size
-and however few its channels: a 1 x 1 convolution is one matrix product of (out, in) with (in, H*W*B), batch
-statistics are sums over contiguous rows, and a depthwise tap is one scaled addition of contiguous runs.
+With the batch innermost every loop runs over at least one full batch of consecutive numbers, however small the map and
+however few its channels. A 1 x 1 convolution is one matrix product of (out, in) with (in, H*W*B); a depthwise one is a
+batched product with banded matrices or, on larger maps, a sum of shifted and scaled copies.
 
-All functions are exact: taps that only ever meet the zero padding are left out, nothing else.
+All of it is exact: taps of the kernel that only ever meet the zero padding are left out, and nothing else.
+`choose` picks the way to compute one convolution. A way is two functions: `forward(x, weight)` gives the output and
+the tensors to keep; `backward(grad, kept, of_x, of_weight)` the gradients that are asked for. All tensors are dense:
+x (I, H*W*B), weight (O, I or 1, kh, kw) as in nn.Conv2d, the output and its gradient (O, ...) with H'*W'*B numbers a
+row in any shape. On maps this small a call into torch costs as much as its arithmetic, so the code counts calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Pair = tuple[int, int]
+Gradients = tuple[Tensor | None, Tensor | None]  # of x (I, H*W*B) and of weight
+Kept = tuple[Tensor, ...]
+View = tuple[tuple[int, ...], tuple[int, ...], int]  # arguments of as_strided: size, stride, offset
 
-TOEPLITZ_LIMIT = 49 * 49  # output positions x input positions: above it taps are cheaper than a banded matrix
-
-
-def to_batch_last(x: Tensor) -> Tensor:
-    """(B, C, H, W) in any layout to (C, H, W, B) with B contiguous and C, H, W in any order. A copy where needed."""
-    batch, channels, height, width = x.shape
-    if x.is_contiguous():  # a plain matrix transpose is several times faster than a four-dimensional permutation
-        return x.reshape(batch, -1).t().contiguous().view(channels, height, width, batch)
-    pixels_first = x.permute(0, 2, 3, 1)
-    if pixels_first.is_contiguous():
-        last = pixels_first.reshape(batch, -1).t().contiguous()
-        return last.view(height, width, channels, batch).permute(2, 0, 1, 3)
-    return x.permute(1, 2, 3, 0).contiguous()
+BANDED_LIMIT = 49 * 49  # input positions x output positions; above it taps are cheaper (measured at 7 x 7 and 14 x 14)
 
 
-def is_batch_last(x: Tensor) -> bool:
-    """Whether the (B, C, H, W) tensor x is dense as (C, H, W, B)."""
-    batch, channels, height, width = x.shape
-    return x.stride() == (1, height * width * batch, width * batch, batch)
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of one convolution (dilation 1), in pixels."""
+
+    size: Pair
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+
+    @cached_property
+    def out(self) -> Pair:
+        """Height and width of the output."""
+        height, width = (
+            (n + 2 * p - k) // s + 1
+            for n, k, s, p in zip(self.size, self.kernel, self.stride, self.padding, strict=True)
+        )
+        return height, width
+
+    @cached_property
+    def taps(self) -> tuple[Tap, ...]:
+        """The taps that meet at least one pixel."""
+        rows = [self._reach(0, tap) for tap in range(self.kernel[0])]
+        columns = [self._reach(1, tap) for tap in range(self.kernel[1])]
+        return tuple(
+            Tap(i * self.kernel[1] + j, row[0], column[0], row[1], column[1])
+            for i, row in enumerate(rows)
+            for j, column in enumerate(columns)
+            if row and column
+        )
+
+    def _reach(self, axis: int, tap: int) -> tuple[range, range] | None:
+        """Along one axis: the outputs that a tap of the kernel reaches, and the inputs that it reads for them."""
+        stride, shift = self.stride[axis], tap - self.padding[axis]
+        first = max(0, -(shift // stride))
+        last = min(self.out[axis] - 1, (self.size[axis] - 1 - shift) // stride)
+        if last < first:
+            return None
+        return range(first, last + 1), range(first * stride + shift, last * stride + shift + 1, stride)
 
 
-def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
-    """Height and width of a convolution's output (dilation 1)."""
-    height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
-    return height, width
+def _see(x: Tensor, view: View) -> Tensor:
+    """`view` of x; as_strided counts from the beginning of the storage, which need not be that of x."""
+    return x.as_strided(view[0], view[1], view[2] + x.storage_offset())
 
 
-def _reach(n_in: int, n_out: int, tap: int, stride: int, padding: int) -> tuple[slice, slice] | None:
-    """Along one axis: the outputs that tap `tap` of the kernel reaches, and the inputs it reads for them."""
-    shift = tap - padding
-    first = max(0, -(shift // stride))
-    last = min(n_out - 1, (n_in - 1 - shift) // stride)
-    if last < first:
-        return None
-    start = first * stride + shift
-    return slice(first, last + 1), slice(start, last * stride + shift + 1, stride)
+@dataclass(frozen=True)
+class Tap:
+    """One tap of a kernel: its index there, the output rows and columns it reaches, the input ones it reads."""
+
+    index: int
+    rows_out: range
+    columns_out: range
+    rows_in: range
+    columns_in: range
 
 
-Tap = tuple[int, tuple[slice, slice, slice], tuple[slice, slice, slice]]
+def _part(maps: int, size: Pair, batch: int, rows: range, columns: range) -> View:
+    """Rows and columns of (maps, *size, batch) as one as_strided, a fifth of the cost of slicing by index."""
+    line = size[1] * batch
+    return (
+        (maps, len(rows), len(columns), batch),
+        (size[0] * line, rows.step * line, columns.step * batch, 1),
+        rows.start * line + columns.start * batch,
+    )
 
 
-@lru_cache(maxsize=256)
-def reaching_taps(size: Pair, out: Pair, kernel: Pair, stride: Pair, padding: Pair) -> tuple[Tap, ...]:
-    """Taps that meet at least one pixel: (index in the kernel, slices of the output, slices of the input)."""
-    taps: list[Tap] = []
-    for row in range(kernel[0]):
-        rows = _reach(size[0], out[0], row, stride[0], padding[0])
-        for column in range(kernel[1]):
-            columns = _reach(size[1], out[1], column, stride[1], padding[1])
-            if rows and columns:
-                everything = slice(None)
-                taps.append(
-                    (row * kernel[1] + column, (everything, rows[0], columns[0]), (everything, rows[1], columns[1]))
-                )
-    return tuple(taps)
+class Way(Protocol):
+    """A way to compute a convolution; see the module's docstring."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The convolution's sizes."""
+
+    def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
+        """Output, and what backward needs."""
+
+    def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
+        """Gradients of x and of weight, None where not asked for."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A dense convolution in which one tap reads every pixel: a matrix product without copies."""
+
+    geometry: Geometry
+
+    def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
+        matrix = weight.view(weight.shape[:2]) if self.geometry.kernel == (1, 1) else self._matrix(weight)
+        return torch.mm(matrix, x), (x, matrix)
+
+    def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
+        x, matrix = kept
+        grad_x = torch.mm(matrix.t(), grad) if of_x else None
+        if not of_weight:
+            return grad_x, None
+        grad_matrix = torch.mm(grad, x.t())
+        if self.geometry.kernel == (1, 1):
+            return grad_x, grad_matrix.view(*grad_matrix.shape, 1, 1)
+        grad_weight = grad.new_zeros(*grad_matrix.shape, *self.geometry.kernel)
+        self._matrix(grad_weight).copy_(grad_matrix)
+        return grad_x, grad_weight
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return weight.flatten(2)[:, :, self.geometry.taps[0].index]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A dense convolution as one matrix product with the stack of what every tap reads."""
+
+    geometry: Geometry
+
+    def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
+        views = _views(self.geometry, *_maps_and_batch(x, self.geometry.size))
+        columns = x.new_zeros(len(views), x.shape[0], x.shape[1] // _area(self.geometry.size) * _area(self.geometry.out))
+        for column, (_, target, source) in zip(columns, views, strict=True):
+            _see(column, target).copy_(_see(x, source))
+        columns = columns.view(len(views) * x.shape[0], -1)
+        indices = [index for index, _, _ in views]
+        matrix = weight.flatten(2)[:, :, indices].transpose(1, 2).reshape(len(weight), -1)
+        return torch.mm(matrix, columns), (columns, matrix)
+
+    def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
+        columns, matrix = kept
+        grad = grad.view(len(matrix), -1)
+        taps = len(self.geometry.taps)
+        maps, batch = len(columns) // taps, grad.shape[1] // _area(self.geometry.out)
+        views = _views(self.geometry, maps, batch)
+        grad_x = grad_weight = None
+        if of_x:
+            grad_x = grad.new_zeros(maps, _area(self.geometry.size) * batch)
+            grad_columns = torch.mm(matrix.t(), grad).view(taps, maps, -1)
+            for column, (_, target, source) in zip(grad_columns, views, strict=True):
+                _see(grad_x, source).add_(_see(column, target))
+        if of_weight:
+            indices = [index for index, _, _ in views]
+            grad_weight = grad.new_zeros(len(matrix), maps, *self.geometry.kernel)
+            grad_weight.flatten(2)[:, :, indices] = torch.mm(grad, columns.t()).view(-1, taps, maps).transpose(1, 2)
+        return grad_x, grad_weight
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A depthwise convolution from 1 x 1 to 1 x 1: one tap, a factor for each channel."""
+
+    geometry: Geometry
+
+    def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
+        factor = _factor(weight, self.geometry.taps[0].index, 2)
+        return x * factor, (x, factor)
+
+    def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
+        x, factor = kept
+        grad_weight = None
+        if of_weight:
+            grad_weight = grad.new_zeros(len(grad), 1, *self.geometry.kernel)
+            torch.sum(grad * x, 1, True, out=_factor(grad_weight, self.geometry.taps[0].index, 2))
+        return grad * factor if of_x else None, grad_weight
+
+
+@dataclass(frozen=True)
+class Banded:
+    """A depthwise convolution as one banded (H'W', HW) matrix for each channel, linear in the channel's taps."""
+
+    geometry: Geometry
+
+    def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
+        maps, positions = len(x), _area(self.geometry.size)
+        bands = torch.mm(weight.view(maps, -1), _spread(self.geometry, x.dtype)).view(maps, -1, positions)
+        x = x.view(maps, positions, -1)
+        return torch.bmm(bands, x), (x, bands)
+
+    def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
+        x, bands = kept
+        maps = len(x)
+        grad_x = torch.bmm(bands.transpose(1, 2), grad).view(maps, -1) if of_x else None
+        if not of_weight:
+            return grad_x, None
+        grad_bands = torch.bmm(grad, x.transpose(1, 2)).view(maps, -1)
+        grad_weight = torch.mm(grad_bands, _spread(self.geometry, x.dtype).t())
+        return grad_x, grad_weight.view(maps, 1, *self.geometry.kernel)
 
 
 @lru_cache(maxsize=64)
-def _toeplitz_map(size: Pair, out: Pair, kernel: Pair, stride: Pair, padding: Pair, dtype: torch.dtype) -> Tensor:
-    """The constant 0/1 matrix S, (kernel taps) x (output positions * input positions), with banded matrix = w S."""
-    spread = torch.zeros(kernel[0] * kernel[1], *out, *size, dtype=dtype)
-    for tap, (_, rows_out, columns_out), (_, rows_in, columns_in) in reaching_taps(size, out, kernel, stride, padding):
-        for i, y in _paired(rows_out, rows_in):
-            for j, x in _paired(columns_out, columns_in):
-                spread[tap, i, j, y, x] = 1
-    return spread.view(kernel[0] * kernel[1], -1)
+def _spread(geometry: Geometry, dtype: torch.dtype) -> Tensor:
+    """The constant 0/1 matrix S, (kernel taps) x (output positions * input positions), with bands = weight S."""
+    spread = torch.zeros(geometry.kernel[0] * geometry.kernel[1], *geometry.out, *geometry.size, dtype=dtype)
+    for tap in geometry.taps:
+        for i, y in zip(tap.rows_out, tap.rows_in, strict=True):
+            for j, x in zip(tap.columns_out, tap.columns_in, strict=True):
+                spread[tap.index, i, j, y, x] = 1
+    return spread.view(len(spread), -1)
 
 
-def _paired(out: slice, source: slice) -> Iterator[tuple[int, int]]:
-    return zip(range(out.start, out.stop), range(source.start, source.stop, source.step), strict=True)
+@dataclass(frozen=True)
+class Taps:
+    """A depthwise convolution as a sum over taps of shifted and scaled inputs."""
 
+    geometry: Geometry
 
-def depthwise(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
-    """Depthwise convolution of x (C, H, W, B) with weight (C, 1, kh, kw); gives (C, H', W', B).
+    def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
+        maps, batch = _maps_and_batch(x, self.geometry.size)
+        y = x.new_zeros(maps, _area(self.geometry.out) * batch)
+        for index, target, source in _views(self.geometry, maps, batch):
+            _see(y, target).addcmul_(_see(x, source), _factor(weight, index, 4))
+        return y, (x, weight)
 
-    On small maps a channel's convolution is a banded (H'W', HW) matrix, linear in its taps, and all channels are one
-    batched matrix product; on larger ones a sum of shifted copies, one for each tap.
-    """
-    channels, height, width, batch = x.shape
-    size, kernel = (height, width), (weight.shape[2], weight.shape[3])
-    out = output_size(size, kernel, stride, padding)
-    inputs, outputs = height * width, out[0] * out[1]
-    if inputs == outputs == 1:
-        return x * weight[:, :, padding[0], padding[1]].view(channels, 1, 1, 1)
-    if inputs * outputs <= TOEPLITZ_LIMIT:
-        spread = _toeplitz_map(size, out, kernel, stride, padding, x.dtype)
-        banded = (weight.view(channels, -1) @ spread).view(channels, outputs, inputs)
-        return torch.bmm(banded, x.reshape(channels, inputs, batch)).view(channels, *out, batch)
-    return DepthwiseByTaps.apply(x, weight, out, stride, padding)
-
-
-class DepthwiseByTaps(torch.autograd.Function):
-    """Depthwise convolution as a sum over taps of shifted, scaled inputs. Shapes as in `depthwise`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, out: Pair, stride: Pair, padding: Pair) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        taps = reaching_taps((x.shape[1], x.shape[2]), out, (weight.shape[2], weight.shape[3]), stride, padding)
-        ctx.taps = taps
-        scales = weight.detach().view(x.shape[0], -1, 1, 1, 1)
-        y = x.new_zeros(x.shape[0], *out, x.shape[3])
-        for tap, target, source in taps:
-            y[target].addcmul_(x[source], scales[:, tap])
-        return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        scales = weight.view(x.shape[0], -1, 1, 1, 1)
-        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight = x.new_zeros(scales.shape[1], scales.shape[0]) if ctx.needs_input_grad[1] else None
-        for tap, target, source in ctx.taps:
+    def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
+        x, weight = kept
+        grad_x = torch.zeros_like(x) if of_x else None
+        grad_weight = torch.zeros_like(weight) if of_weight else None
+        for index, target, source in _views(self.geometry, *_maps_and_batch(x, self.geometry.size)):
+            reached = _see(grad, target)
             if grad_x is not None:
-                grad_x[source].addcmul_(grad[target], scales[:, tap])
+                _see(grad_x, source).addcmul_(reached, _factor(weight, index, 4))
             if grad_weight is not None:
-                torch.sum(x[source] * grad[target], (1, 2, 3), out=grad_weight[tap])
-        return grad_x, None if grad_weight is None else grad_weight.t().reshape(weight.shape), None, None, None
+                torch.sum(_see(x, source) * reached, (1, 2, 3), True, out=_factor(grad_weight, index, 4))
+        return grad_x, grad_weight
 
 
-def dense(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
-    """Convolution of x (I, H, W, B), B contiguous, with weight (O, I, kh, kw); gives (O, H', W', B)."""
-    height, width, batch = x.shape[1:]
-    kernel = (weight.shape[2], weight.shape[3])
-    out = output_size((height, width), kernel, stride, padding)
-    taps = reaching_taps((height, width), out, kernel, stride, padding)
-    if len(taps) == 1 and taps[0][1][1:] == (slice(0, out[0]), slice(0, out[1])):
-        tap, _, source = taps[0]  # one tap for every pixel: a matrix product without copies
-        matrix = weight.flatten(2)[:, :, tap]
-        columns = x[source].reshape(x.shape[0], -1)
-    else:
-        matrix = weight.flatten(2)[:, :, [tap for tap, _, _ in taps]].transpose(1, 2).reshape(weight.shape[0], -1)
-        columns = Columns.apply(x, out, taps)
-    y = matrix @ columns if bias is None else torch.addmm(bias[:, None], matrix, columns)
-    return y.view(weight.shape[0], *out, batch)
+def _area(size: Pair) -> int:
+    return size[0] * size[1]
 
 
-class Columns(torch.autograd.Function):
-    """Stack what every tap reads: x (I, H, W, B) to (taps * I, H' * W' * B), zeros where a tap meets the padding."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, out: Pair, taps: tuple[Tap, ...]) -> Tensor:
-        ctx.shape, ctx.out, ctx.taps = x.shape, out, taps
-        columns = x.new_zeros(len(taps), x.shape[0], *out, x.shape[3])
-        for column, (_, target, source) in zip(columns, taps, strict=True):
-            column[target] = x[source]
-        return columns.view(len(taps) * x.shape[0], -1)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        grad = grad.reshape(len(ctx.taps), ctx.shape[0], *ctx.out, ctx.shape[3])
-        grad_x = grad.new_zeros(ctx.shape)
-        for column, (_, target, source) in zip(grad, ctx.taps, strict=True):
-            grad_x[source] += column[target]
-        return grad_x, None, None
+def _maps_and_batch(x: Tensor, size: Pair) -> tuple[int, int]:
+    return x.shape[0], x.shape[1] // _area(size)
 
 
-def normalise(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Batch norm with batch statistics of x (C, n): output, mean (C), 1 / sqrt(biased variance + eps) (C).
-
-    A group norm whose groups are the rows is the same function, and its kernel is 2 to 5 times as fast.
-    """
-    rows, count = x.shape
-    y, mean, rstd = torch.native_group_norm(x, weight, bias, 1, rows, count, rows, eps)
-    return y, mean[0], rstd[0]
+def _factor(weight: Tensor, index: int, dimensions: int) -> Tensor:
+    """One tap of a depthwise weight as (C, 1, ...)."""
+    ones = (1,) * (dimensions - 1)
+    return weight.as_strided((weight.shape[0], *ones), (weight.stride(0), *ones), weight.storage_offset() + index)
 
 
-def normalise_by(
-    x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
-    """Batch norm with given statistics of x (C, n)."""
-    return F.batch_norm(x[None], mean, variance, weight, bias, False, 0.0, eps)[0]
+@lru_cache(maxsize=256)
+def _views(geometry: Geometry, maps: int, batch: int) -> tuple[tuple[int, View, View], ...]:
+    """For each tap its index, the part of the output that it reaches and the part of the input that it reads."""
+    return tuple(
+        (
+            tap.index,
+            _part(maps, geometry.out, batch, tap.rows_out, tap.columns_out),
+            _part(maps, geometry.size, batch, tap.rows_in, tap.columns_in),
+        )
+        for tap in geometry.taps
+    )
+
+
+@lru_cache(maxsize=1024)
+def choose(size: Pair, kernel: Pair, stride: Pair, padding: Pair, depthwise: bool) -> Way:
+    """The fastest way (measured, docs/speed.md) for a convolution of maps of `size`."""
+    geometry = Geometry(size, kernel, stride, padding)
+    positions_in, positions_out = _area(size), _area(geometry.out)
+    if not depthwise:
+        whole = len(geometry.taps) == 1 and positions_in == positions_out
+        return Product(geometry) if whole else Columns(geometry)
+    if positions_in == positions_out == 1:
+        return Scale(geometry)
+    return Banded(geometry) if positions_in * positions_out <= BANDED_LIMIT else Taps(geometry)
