@@ -130,7 +130,7 @@ def make_fold(
         "params": {
             "backbone": canonical(params.backbones[backbone]),
             "model": canonical(params.models[model]),
-            "training": canonical(params.training),
+            "training": {k: v for k, v in canonical(params.training).items() if k != "device"},
             "protocol": canonical(params.datasets[task].protocol),
         },
         "data": {"images": images.digest, "folds": "", "channels": {}},

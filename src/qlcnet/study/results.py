@@ -165,7 +165,8 @@ def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: 
             if not all((folder / file).is_file() for file in FILES):
                 raise StudyError(f"the fit {name} is missing: {remedy}")
             config = read_config(folder)
-            changed = [section for section in settings if config["params"].get(section) != settings[section]]
+            # what a fit does not record (its device: part of the tuple) cannot differ
+            changed = [key for key in settings if not config["params"][key].items() <= settings[key].items()]
             if changed:
                 raise StudyError(f"the fit {name} was made with other settings ({', '.join(changed)}): {remedy}")
             rows = read_history(folder)
