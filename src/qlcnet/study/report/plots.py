@@ -88,20 +88,22 @@ def confusions(models: Sequence[ModelResults], class_names: Sequence[str]) -> Fi
         edges = np.arange(classes + 1) - 0.5
         axes.pcolormesh(edges, edges, shares, cmap=SHADES, vmin=0, vmax=1, rasterized=classes > 2 * MOST_NUMBERS)
         if classes <= MOST_NUMBERS:
-            for (row, column), share in np.ndenumerate(shares):
-                colour = LIGHT_TEXT if share > 0.45 else DARK_TEXT
-                text = f"{100 * share:.0f}" if counts[row, column] else "·"
-                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour, in_layout=False)
+            for row, column in np.argwhere(counts):
+                share = shares[row, column]
+                style: dict[str, Any] = {"fontsize": size, "color": LIGHT_TEXT if share > 0.45 else DARK_TEXT}
+                text = axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", **style)
+                text.set_in_layout(False)  # laying out thousands of them takes longer than drawing
         axes.invert_yaxis()
         axes.set_aspect("equal")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
         ticks = range(classes) if classes <= 2 * MOST_NUMBERS else range(0, classes, 10)
-        names = [
-            f"{shorten(class_names[k], 20)}  {k}" if first and classes <= 2 * MOST_NUMBERS else str(k) for k in ticks
-        ]
+        names = [str(k) for k in ticks]
+        if axes.get_subplotspec().is_first_col() and classes <= 2 * MOST_NUMBERS:  # type: ignore[union-attr]
+            names = [
+                name if name == k else f"{shorten(name, 20)}  {k}" for name, k in zip(class_names, names, strict=True)
+            ]
         axes.set_yticks(ticks, names, fontsize=8)
         axes.set_xticks(ticks, [str(k) for k in ticks], fontsize=8)
         axes.set_title(model.model)

@@ -169,7 +169,7 @@ def classes(context: Context) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Recall is the share of a class that is recognised; the paper calls it per-class accuracy. In a confusion "
-            "matrix rows are true classes and columns predicted ones; the numbers are per cent of the row, a dot is no "
+            "matrix rows are true classes and columns predicted ones; the numbers are per cent of the row, empty is no "
             "image at all."
         )
     ]

@@ -103,7 +103,8 @@ def to_svg(figure: Figure) -> str:
 def inline(svg: str, name: str, label: str) -> str:
     """A standalone SVG as an element of the page: own ids, colours of the theme, a label for screen readers."""
     body = svg[svg.index("<svg") :]
-    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
+    used = set(re.findall(r"(?:href=\"|url\()#([^\")]+)", body))  # the others only make a page of many figures large
+    body = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
     for colour, themed in THEMED.items():
