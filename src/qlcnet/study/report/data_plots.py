@@ -48,10 +48,8 @@ def class_counts(task: TaskResults) -> Figure:
     """Images of each class as horizontal bars, with number and share."""
     names = [shorten(name, 26) for name in task.images.class_names[:MOST_CLASSES]]
     counts = task.class_counts[:MOST_CLASSES]
-    figure, (axes,) = make_figure(
-        5.2, (0.55 if len(names) <= 12 else 0.27) * len(names) + 0.1
-    )  # rows as tall as those of examples
-    axes.barh(range(len(names)), counts, color=COLOURS[0], height=0.5)
+    figure, (axes,) = make_figure(5.2, 0.33 * len(names) + 0.3)
+    axes.barh(range(len(names)), counts, color=COLOURS[0], height=0.58)
     for k, count in enumerate(counts):
         share = count / task.class_counts.sum()
         axes.text(count + counts.max() * 0.015, k, f"{count:,}  ({share:.1%})", va="center", fontsize=8.5, color=MUTED)
