@@ -1,0 +1,107 @@
+"""The commands as typed: help with an example, exit codes, messages that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qlcnet.cli import build_parser, main
+from tests.test_end_to_end import DIGITS, small
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ["fetch", "split", "quanvolve", "train", "report", "study", "store", "plan", "track", "tune"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and studies/, outside of any repository."""
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(small("digits", DIGITS)))
+    (tmp_path / "studies").mkdir()
+    for preset in (ROOT / "studies").glob("*.yaml"):
+        (tmp_path / "studies" / preset.name).write_text(preset.read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        build_parser().parse_args([command, "--help"])
+    assert stop.value.code == 0
+    assert f"Example: qlcnet {command}" in capsys.readouterr().out
+
+
+def test_no_command_prints_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "fetch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fetch", "mnist"], "no task 'mnist' under `datasets` in params.yaml (there: digits)"),
+        (["split", "digits"], "qlcnet fetch digits"),
+        (["train", "digits"], "qlcnet fetch digits"),
+        (["train", "digits", "--workers", "many"], "neither `auto` nor a number"),
+        (["study", "use"], "which one?"),
+        (["study", "use", "imagenet"], "no study 'imagenet'; there are: breastmnist"),
+        (["store", "export"], "name an archive"),
+        (["store", "import", "no.tar"], "no.tar"),
+    ],
+)
+def test_a_mistake_is_one_message_and_a_failure(
+    arguments: list[str], says: str, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    err = capfd.readouterr().err
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_wrong_params_are_one_message(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "params.yaml").write_text(yaml.safe_dump({**small("digits", DIGITS), "sed": 1}))
+    assert main(["fetch", "digits"]) == 1
+    assert "sed: unknown key" in capfd.readouterr().err
+
+
+def test_study_list_show_use(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("demo", "paper-dermamnist", "paper-cifar10", "breastmnist"))
+    assert main(["study", "show", "breastmnist"]) == 0
+    assert capsys.readouterr().out == (project / "studies/breastmnist.yaml").read_text()
+    assert main(["study", "use", "breastmnist"]) == 0
+    assert (project / "params.yaml").read_text() == (project / "studies/breastmnist.yaml").read_text()
+
+
+def test_tune_searches_an_inner_split_and_goes_on(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = small("digits", {**DIGITS, "protocol": {"kind": "pooled-cv", "folds": 3}})
+    params["tuning"] = {"batch_size": [16, 32], "schedule": ["constant"]}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    for command in ("fetch", "split", "quanvolve"):
+        assert main([command, "digits"]) == 0
+    assert main(["tune", "digits", "--trials", "2"]) == 0
+    assert "2 complete" in capsys.readouterr().out
+    assert main(["tune", "digits", "--trials", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "3 complete" in out or "2 complete, 1 pruned" in out
+    assert "training:\n  learning_rate: " in out
+
+
+def test_tuning_never_sees_the_first_outer_fold() -> None:
+    import numpy as np
+
+    from qlcnet.data.folds import FoldTable
+    from qlcnet.tuning import TuningError, inner_folds
+
+    index = np.arange(12)
+    table = FoldTable(index, index % 2, None, np.full(12, "cv", "<U5"), np.zeros(12, int), index % 3)
+    inner = inner_folds(table)
+    split = inner.split(0, inner.folds[0])
+    seen = np.concatenate([split.train, split.validation, split.test])
+    assert sorted(seen) == [i for i in range(12) if i % 3 != 0]
+    assert not set(split.train) & set(split.validation)
+    with pytest.raises(TuningError, match="at least 3 folds"):
+        inner_folds(FoldTable(index, index % 2, None, table.part, table.repeat, index % 2))
