@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from statistics import median, quantiles
@@ -22,6 +21,7 @@ import timm
 import torch
 from torch import nn
 
+from machine import describe_machine
 from qlcnet.config import Backbone, Head, Model
 from qlcnet.models.heads import Sine
 from qlcnet.models.network import InputChannels, build_network
@@ -135,15 +135,6 @@ def ratio(over: list[float], under: list[float]) -> float:
     return median(a / b for a, b in zip(over, under, strict=True))
 
 
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def main() -> None:
     """Measure, print the table, and last the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -153,7 +144,7 @@ def main() -> None:
     torch.set_num_threads(1)
     times = measure(candidates(), rounds)
 
-    print(f"{processor()}, {os.cpu_count()} cores, 1 thread; torch {torch.__version__}, PennyLane {qml.__version__}")
+    print(f"{describe_machine('torch', 'pennylane')}; 1 thread")
     print(f"batch {BATCH}, float32; ms of processor time, forward + backward; {rounds} rounds\n")
     print(f"{'':28}{'median':>9}{'quartiles':>19}{'ours is faster by':>20}")
     for name, series in times.items():

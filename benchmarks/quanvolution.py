@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -27,10 +26,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # PennyLane's numpy: one thread; 
 
 import numpy as np
 
+from machine import describe_machine
 from qlcnet.config import Circuit, Noise
 from qlcnet.quantum.circuits import make_qnode
 from qlcnet.quantum.images import cut_patches, pixel_angles
-from qlcnet.quantum.quanvolution import available_cores, prepare
+from qlcnet.quantum.quanvolution import prepare
 from qlcnet.quantum.quanvolve import stream_channels
 from qlcnet.quantum.storage import STORAGES
 
@@ -179,20 +179,6 @@ def find_cifar() -> np.ndarray | None:
     return None
 
 
-def describe_machine() -> str:
-    """Processor, cores, load and versions."""
-    from importlib.metadata import version
-
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "pennylane"))
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
-    return f"{processor}, {available_cores()} cores, load {load}; Python {platform.python_version()}, {packages}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
@@ -207,7 +193,7 @@ def main() -> None:
         print(json.dumps(stream_once(*options.stream)))
         return
     result = scale(options.folder) if options.scale else compare(options.rounds, random_images(options.images))
-    print(f"\n{describe_machine()}")
+    print(f"\n{describe_machine('numpy', 'numba', 'pennylane')}")
     print(json.dumps(result))
 
 
