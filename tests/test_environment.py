@@ -83,7 +83,7 @@ def test_the_sources_of_a_fit_are_all_that_it_imports() -> None:
     from qlcnet.study.grid import FIT_SOURCES
 
     code = (
-        "import qlcnet.study.fit, qlcnet.quantum.fresh_shots, sys\n"
+        "import qlcnet.study.fit, qlcnet.study.fit_data, qlcnet.quantum.fresh_shots, sys\n"
         "print(*[m for m in sys.modules if m.startswith('qlcnet')])"
     )
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-MEDMNIST_SIZES = (28, 64, 128, 224)  # pixels
+QUBITS = 4  # of a circuit on a 2 x 2 patch
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]  # becomes a folder, a DVC target and an MLflow tag
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -285,6 +285,9 @@ class Params(Section):
                 if circuit not in self.circuits:
                     known = ", ".join(self.circuits) or "none"
                     raise ValueError(f"models.{name}.inputs: no circuit {circuit!r} under `circuits` (there: {known})")
+                most = QUBITS * (3 if self.circuits[circuit].colour == "channels" else 1)
+                if channel and int(channel) >= most:
+                    raise ValueError(f"models.{name}.inputs: {text!r}: {circuit} has the channels 0 to {most - 1}")
         return self
 
 

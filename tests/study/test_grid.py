@@ -20,12 +20,12 @@ import pytest
 
 from qlcnet.study.executors import EngineError
 from qlcnet.study.fold_folder import read_config, read_history, read_provenance
-from qlcnet.study.grid import link_results
+from qlcnet.study.grid import link_results, note_inputs
 from qlcnet.study.run import RESTARTS, GridError, run_grid
 from qlcnet.study.spec import FitResult, FitSpec
 from qlcnet.study.workload import NetworkKind, NetworkSize
 from tests.study.conftest import Reference
-from tests.study.projects import Record, bytes_of, make_project, plan, run_locally
+from tests.study.projects import TASK, Record, bytes_of, make_project, plan, run_locally
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = {"lcnet_035": {}, "lcnet_100": {}, "lcnet_050": {}}
@@ -173,6 +173,36 @@ def test_an_engine_that_cannot_go_on_is_one_error_not_one_a_fit(tmp_path: Path) 
     assert run_instantly.engines[0].closed == [True]  # type: ignore[attr-defined]
 
 
+def test_weights_of_a_file_count_by_content_and_are_found_from_any_folder(tmp_path: Path) -> None:
+    backbones = {"lcnet_035": {"pretrained": "weights/own.safetensors"}}
+    params = make_project(tmp_path, backbones=backbones)
+    path = tmp_path / "weights" / "own.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"one")
+    first, _ = plan(params, tmp_path)
+    assert first.specs[0].backbone.pretrained == str(path)
+    assert str(tmp_path) not in json.dumps(first.configs), "no path of this machine in results"
+    path.write_bytes(b"two")
+    second, _ = plan(params, tmp_path)
+    assert not first.configs.keys() & second.configs.keys()
+
+
+def test_inputs_of_the_report_are_noted_beside_the_fits(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    note = tmp_path / "results" / TASK / "inputs.json"
+
+    def noted() -> dict[str, str]:
+        note_inputs(tmp_path, TASK, tmp_path / "results")
+        return dict(json.loads(note.read_text()))
+
+    first = noted()
+    assert set(first) == {f"raw/{TASK}/about.json", f"quanvolved/{TASK}/ry/circuit.json"}
+    about = tmp_path / "data" / "raw" / TASK / "about.json"
+    about.write_text(about.read_text().replace('"title": "squares"', '"title": "Squares"'))
+    changed = noted()
+    assert [name for name in first if first[name] != changed[name]] == [f"raw/{TASK}/about.json"]
+
+
 # --- real workers ---------------------------------------------------------------------------------------------------
 
 
@@ -194,7 +224,8 @@ def test_a_real_grid_fits_every_fold_and_a_second_run_opens_no_engine(reference:
 
 def test_a_real_fit_that_raises_leaves_the_others(tmp_path: Path) -> None:
     models = {"fine": {"inputs": ["image"]}, "broken": {"inputs": ["quanv:ry/7"]}}
-    params = make_project(tmp_path, models=models, epochs=1)
+    circuits = {"ry": {"ansatz": "none", "colour": "channels"}}  # 12 channels, but 4 where images are grey
+    params = make_project(tmp_path, models=models, circuits=circuits, epochs=1)
     record = Record()
     with pytest.raises(GridError, match=r"3 of 6 fits failed(.|\n)*has channels 0 to 3"):
         run_locally(tmp_path, params, record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import itertools
+import json
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,10 +23,12 @@ from qlcnet.study.workload import NetworkKind, TaskShape
 FIT_SOURCES = (
     "models",
     "quantum/head.py",
+    "quantum/adjoint.py",
     "quantum/ansatz.py",
     "quantum/fresh_shots.py",
     "data/batches.py",
     "study/fit.py",
+    "study/fit_data.py",
 )
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
 DECIDING = ("src", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
@@ -99,10 +102,18 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
             "tuple": numerics,
         }
         config["fingerprint"] = fingerprint(config)
-        grid.specs.append(replace(spec, fingerprint=config["fingerprint"]))
+        backbone = _with_whole_path(spec.backbone, root)  # config.json keeps the path as it is in params.yaml
+        grid.specs.append(replace(spec, fingerprint=config["fingerprint"], backbone=backbone))
         grid.configs[config["fingerprint"]] = config
     grid.todo = [spec for spec in grid.specs if spec.fingerprint not in store]
     return grid
+
+
+def _with_whole_path(backbone: Backbone, root: Path) -> Backbone:
+    """A path of pretrained weights is relative to the project, wherever `train` was started."""
+    if not isinstance(backbone.pretrained, str):
+        return backbone
+    return backbone.model_copy(update={"pretrained": str(root / backbone.pretrained)})
 
 
 def _weights_digest(name: str, backbone: Backbone, root: Path) -> str | None:
@@ -150,10 +161,24 @@ def link_results(grid: Grid, store: FoldStore, results: Path) -> None:
         )
 
 
+def note_inputs(root: Path, task: str, results: Path) -> None:
+    """Write `results/<task>/inputs.json`: SHA-256 of what the report shows of a task besides its fits.
+
+    DVC cannot make the report depend on a list of folders; so its dependency, the fits, says when these have changed.
+    """
+    raw, quanvolved = root / "data/raw" / task, root / "data/quanvolved" / task
+    shown = [raw / "about.json", *sorted(quanvolved.glob("*/circuit.json")), quanvolved / "preview.png"]
+    found = {
+        path.relative_to(root / "data").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in shown
+        if path.is_file()
+    }
+    (results / task).mkdir(parents=True, exist_ok=True)
+    (results / task / "inputs.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def data_digests(root: Path, task: str, circuits: Sequence[str]) -> dict[str, Any]:
     """Digests of a task's images, folds and channels, and its class names; names the stage to run if one is missing."""
-    import json
-
     raw, folds, quanvolved = (
         root / "data/raw" / task,
         root / "data/folds" / f"{task}.csv",

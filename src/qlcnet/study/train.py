@@ -10,7 +10,7 @@ from pathlib import Path
 from qlcnet.config import Params
 from qlcnet.paths import fold_store
 from qlcnet.study.executors import Engine, LocalEngine, OnEvent, auto_workers
-from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, plan_grid
+from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, note_inputs, plan_grid
 from qlcnet.study.progress import ProgressBar
 from qlcnet.study.run import run_grid
 from qlcnet.study.spec import DataPaths
@@ -48,6 +48,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
             {"commit": commit, "dirty": dirty},
         )
         link_results(grid, store, root / "results" / "folds")
+        note_inputs(root, task, root / "results" / "folds")
         tracker.complete(seconds=time.perf_counter() - started)
     finally:
         bar.close()
