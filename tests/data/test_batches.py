@@ -147,3 +147,25 @@ def test_channels_of_another_size_are_brought_to_the_images() -> None:
     x, _ = next(iter(batches(inputs, np.arange(N), input_size=12)))
     assert x.shape == (16, 7, 12, 12)
     assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_images_that_are_not_square_are_resized_too() -> None:
+    for size in (H, W):  # each equals one side
+        x, _ = next(iter(batches(arrays(), np.arange(N), input_size=size)))
+        assert x.shape == (16, 7, size, size)
+
+
+def test_drawing_shots_leaves_order_and_augmentation_alone() -> None:
+    image = arrays()[0]
+    words = InputArray("quanv:noisy", torch.zeros(N, H, W, 15, dtype=torch.float16), shots=8)
+
+    def first_batches(inputs: list[InputArray]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        made = batches(inputs, np.arange(N), augmentation=Augmentation(crop_padding=2), shuffle_seed=3)
+        return [(x[:, :3], y) for x, y in made]
+
+    for (x, y), (x_with, y_with) in zip(first_batches([image]), first_batches([image, words]), strict=True):
+        assert torch.equal(y, y_with)
+        assert torch.equal(x, x_with)
+    made = batches([words], np.arange(N), augmentation=NONE, shuffle_seed=3)
+    epochs = [torch.cat([x[y.argsort()] for x, y in made]) for _ in range(2)]
+    assert not torch.equal(*epochs), "each epoch draws anew"

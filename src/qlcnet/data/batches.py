@@ -148,23 +148,26 @@ class Batches:
         return len(batch_sizes(len(self.rows), self.batch_size))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        rows, generator = self._rows, None
+        rows, generator, shots = self._rows, None, None
         if self.shuffle_seed is not None:
             generator = torch.Generator().manual_seed(stream(self.shuffle_seed, "epoch", self.epoch))
+            # of its own: models with and without drawn shots get the same augmentation, and it lives on the device
+            shots = torch.Generator(rows.device).manual_seed(stream(self.shuffle_seed, "shots", self.epoch))
             rows = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
             self.epoch += 1
         for chunk in rows.split(batch_sizes(len(rows), self.batch_size)):
-            yield self._inputs(chunk, generator), self.labels[chunk]
+            yield self._inputs(chunk, generator, shots), self.labels[chunk]
 
-    def _inputs(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
-        decoded = [self._fit_size(array.decode(rows, generator)) for array in self.inputs]
+    def _inputs(self, rows: Tensor, generator: torch.Generator | None, shots: torch.Generator | None) -> Tensor:
+        decoded = [self._fit_size(array.decode(rows, shots)) for array in self.inputs]
         x = decoded[0] if len(decoded) == 1 else torch.cat(decoded, 3)
         x = torch.addcmul(self._shift, x, self._scale)
         if generator is not None and self.augmentation is not None:
             x = self._augment(x, self.augmentation, generator)
         x = x.permute(0, 3, 1, 2)  # NHWC memory seen as NCHW is channels_last: no copy
-        if self.input_size and self.input_size != x.shape[2]:
-            x = functional.interpolate(x, size=(self.input_size, self.input_size), mode="bilinear", align_corners=False)
+        side = self.input_size
+        if side and tuple(x.shape[2:]) != (side, side):
+            x = functional.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
             x = x.contiguous(memory_format=torch.channels_last)
         return x
 

@@ -107,7 +107,7 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
 
     torch.manual_seed(stream(spec.seed, "weights", spec.repeat, spec.fold))
     channels = [InputChannels(array.name, array.channels) for array in inputs]
-    network = build_network(spec.model, spec.backbone_name, spec.backbone, channels, classes)
+    network: torch.nn.Module = build_network(spec.model, spec.backbone_name, spec.backbone, channels, classes)
     side = (training.input_size,) * 2 if training.input_size else tuple(inputs[0].stored.shape[1:3])
     shape = (sum(c.channels for c in channels), *side)
     parameters, operations = count_parameters(network), multiply_adds(network, shape)
@@ -171,7 +171,8 @@ def _fit(module: Classifier, train: Batches, validation: Batches, spec: FitSpec,
 
 @torch.inference_mode()
 def _predictions(module: Classifier, parts: Mapping[int, Batches]) -> dict[str, np.ndarray]:
-    module.eval()
+    # Lightning leaves a network that it trained on an accelerator on the CPU
+    module.eval().to(parts[VALIDATION].labels.device)
     columns: dict[str, list[np.ndarray]] = {"index": [], "target": [], "part": [], "probabilities": []}
     for part, batches in parts.items():
         if not len(batches.rows):
@@ -204,16 +205,18 @@ def _circuit_evaluations(spec: FitSpec, data: FitData, train: int, validation: i
     }
 
 
-_device_data: dict[tuple[int, str], FitData] = {}
+_device_data: dict[str, tuple[FitData, FitData]] = {}  # device -> the data, and its copy there
 
 
 def _on_device(data: FitData, device: str) -> FitData:
-    """`data` on the accelerator, copied once a process."""
-    key = (id(data), device)
-    if key not in _device_data:
-        _device_data.clear()
-        _device_data[key] = data.to(device)
-    return _device_data[key]
+    """`data` on the accelerator, copied once for all fits in a row that read it."""
+    original, copy = _device_data.get(device, (None, None))
+    if copy is None or original is not data:
+        _device_data.pop(device, None)  # frees the former copy first
+        original = copy = None
+        copy = data.to(device)
+        _device_data[device] = (data, copy)
+    return copy
 
 
 def _be_quiet_and_exact() -> None:
@@ -221,8 +224,8 @@ def _be_quiet_and_exact() -> None:
     torch.set_num_threads(1)
     # subnormal numbers cost up to 100 times as much; Adam's moments reach them in dead channels
     torch.set_flush_denormal(True)
-    # `deterministic` would fill every new tensor with NaN, to make reads of unwritten memory show; nothing here reads any
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # `deterministic` would fill new tensors with NaN, to make reads of unwritten memory show; nothing here reads any
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
