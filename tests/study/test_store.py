@@ -66,6 +66,13 @@ def test_a_killed_writer_leaves_nothing_that_looks_whole(tmp_path: Path) -> None
     assert not list(store.root.iterdir()), "what a dead process left is swept"
 
 
+def test_what_another_machine_is_writing_stays(tmp_path: Path) -> None:
+    elsewhere = tmp_path / f".partial-{A}-another-machine-{2**22 + 1}"  # no process here has that number
+    elsewhere.mkdir()
+    FoldStore(tmp_path)
+    assert elsewhere.is_dir()
+
+
 def test_link_leaves_provenance_out_and_shares_the_bytes(store: FoldStore, tmp_path: Path) -> None:
     store.put(A, files(A), {"host": "here"})
     store.link(A, tmp_path / "results" / "fold-0")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
 import re
 import shutil
+import socket
 import tarfile
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -55,7 +57,7 @@ class FoldStore:
     def put(self, fingerprint: str, files: Mapping[str, bytes], provenance: Mapping[str, Any]) -> Path:
         """Keep a fit. One that is there already wins: two writers of one fingerprint write the same."""
         contents = {**files, PROVENANCE: (json.dumps(provenance, indent=1, sort_keys=True) + "\n").encode()}
-        beside = self.root / f".partial-{fingerprint}-{os.getpid()}"
+        beside = self._beside(fingerprint)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         for name, content in contents.items():
@@ -108,7 +110,7 @@ class FoldStore:
         if not dry_run:
             for entry in doomed:
                 # renamed first: a kill between two unlinks must not leave a folder that looks whole
-                dying = self.root / f".partial-{entry.fingerprint}-{os.getpid()}"
+                dying = self._beside(entry.fingerprint)
                 self.path(entry.fingerprint).rename(dying)
                 shutil.rmtree(dying)
         return doomed
@@ -154,11 +156,15 @@ class FoldStore:
             raise StoreError(f"{archive}: not a whole archive of the fold store: {error}") from error
         return taken
 
+    def _beside(self, fingerprint: str) -> Path:
+        """Where this process writes a fit before it is whole. Machines may share a store: a pid alone says nothing."""
+        return self.root / f".partial-{fingerprint}-{socket.gethostname()}-{os.getpid()}"
+
     def _sweep(self) -> None:
         """Remove what killed processes of this machine left half written."""
-        for folder in self.root.glob(".partial-*"):
+        for folder in self.root.glob(f".partial-*-{glob.escape(socket.gethostname())}-*"):
             pid = folder.name.rpartition("-")[2]
-            if pid.isdigit() and not (psutil.pid_exists(int(pid))):
+            if pid.isdigit() and not psutil.pid_exists(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
