@@ -31,6 +31,7 @@ import psutil
 
 from qlcnet.config import Backbone, Head, Model, Params, Training, parse_params
 from qlcnet.study.cost_model import TERMS, CostModel
+from qlcnet.study.room import worker_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import FitSpec
 from qlcnet.study.workload import NetworkKind, TaskShape, Work
@@ -56,13 +57,35 @@ CASES = [
 # --- fits -----------------------------------------------------------------------------------------------------------
 
 
-def measure(network: str, model: Model, side: int, images: int, epochs: int) -> tuple[Work, float, float, float]:
-    """(work, seconds, CPU seconds, private bytes added) of one fit of `images` training images of 3 channels."""
+def measure(case: tuple[str, Model, int, int, int]) -> tuple[Work, float, float, float]:
+    """(work, seconds, CPU seconds, private bytes) of one fit; in a process of its own, forked as workers are."""
+    import multiprocessing
+
+    import qlcnet.study.fit  # noqa: F401  (before the fork, as the forkserver does)
+
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(_measure, case)
+
+
+def _measure(network: str, model: Model, side: int, images: int, epochs: int) -> tuple[Work, float, float, float]:
+    from qlcnet.study.fit import fit_fold
+
+    fit_fold(*_made_up("lcnet_050", CLASSICAL, 28, 128, 1)[:2])  # what only the first fit of a process pays
+    spec, data, work, size = _made_up(network, model, side, images, epochs)
+    peak = _Peak(psutil.Process())
+    cpu, wall = time.process_time(), time.perf_counter()
+    fit_fold(spec, data)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return work, wall, cpu, peak.stop() - size
+
+
+def _made_up(network: str, model: Model, side: int, images: int, epochs: int) -> tuple[FitSpec, Any, Work, int]:
+    """(specification, data, work, bytes of the data) of a fit on random images of 3 channels."""
     import torch
 
     from qlcnet.data.batches import InputArray
     from qlcnet.data.folds import FoldTable
-    from qlcnet.study.fit import FitData, fit_fold
+    from qlcnet.study.fit import FitData
     from qlcnet.study.network_size import network_size
 
     total = images * 5 // 4
@@ -71,7 +94,7 @@ def measure(network: str, model: Model, side: int, images: int, epochs: int) -> 
     fold = (np.arange(total) >= images).astype(np.int64)  # fold 1 validates the last fifth
     table = FoldTable(np.arange(total), labels, None, np.full(total, "cv"), np.zeros(total, np.int64), fold)
     image = torch.from_numpy(rng.integers(0, 256, (total, side, side, 3), dtype=np.uint8))
-    channels = torch.from_numpy(rng.standard_normal((total, side, side, 4)).astype(np.float16))
+    channels = torch.from_numpy(rng.integers(0, 256, (total, side, side, 4), dtype=np.uint8)).to(torch.float16)
     data = FitData(
         {"image": InputArray("image", image), "quanv:ry": InputArray("quanv:ry", channels)},
         torch.from_numpy(labels), table, tuple("abcdefg"), {"ry": side * side}, {"ry": 81},
@@ -80,13 +103,7 @@ def measure(network: str, model: Model, side: int, images: int, epochs: int) -> 
     spec = FitSpec("made-up", network, "m", 0, 1, 42, Backbone(), model, training, "cpu")
     shape = TaskShape(total, side, side, 3, 7, 2, 1, {(0, 1): (images, total - images, 0)})
     kind = NetworkKind.of(spec, shape, {"ry": "grey"})
-    work = Work.of(spec, shape, kind, network_size(kind))
-    process = psutil.Process()
-    peak = _Peak(process)
-    cpu, wall = time.process_time(), time.perf_counter()
-    fit_fold(spec, data)
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return work, wall, cpu, peak.stop()
+    return spec, data, Work.of(spec, shape, kind, network_size(kind)), total * side**2 * 11
 
 
 class _Peak:
@@ -114,15 +131,15 @@ def fits(options: argparse.Namespace) -> dict[str, Any]:
     epochs = 1 if options.quick else 3
     rows: list[tuple[str, Work, float, float, float]] = []
     cases = [case for case in CASES if not options.quick or case[1] == 28]
-    measure("lcnet_050", CLASSICAL, 28, 128, 1)  # what only the first fit of a process pays
     print(f"{'network':24s}   px model      steps       s   CPU s  ms/step  images/s  memory")
     for network, side, images in cases:
         for name, model in (("classical", CLASSICAL), ("hybrid", HYBRID)):
-            work, wall, cpu, memory = measure(network, model, side, images, epochs)
+            work, wall, cpu, memory = measure((network, model, side, images, epochs))
             rows.append((f"{network}@{side}/{name}", work, wall, cpu, memory))
             print(
                 f"{network:24s} {side:4d} {name:9s} {work.steps:6d} {wall:7.2f} {cpu:7.2f} "
-                f"{1000 * cpu / work.steps:8.2f} {work.train_images / cpu:9.0f} {memory / 1e9:5.2f} GB",
+                f"{1000 * cpu / work.steps:8.2f} {work.train_images / cpu:9.0f}  "
+                f"{memory / 1e9:.2f} GB (predicted {worker_memory(work, 64) / 1e9:.2f})",
                 flush=True,
             )
     times = [(work, cpu) for _, work, _, cpu, _ in rows]
@@ -269,7 +286,7 @@ def medmnist(options: argparse.Namespace) -> dict[str, Any]:
     """All 2D sets at 224 px: 5 widths x classical and hybrid x 5 folds x 10 epochs each."""
     from qlcnet.data.medmnist_info import medmnist_info
     from qlcnet.study.network_size import network_sizes
-    from qlcnet.study.room import data_disk, fit_disk, worker_memory
+    from qlcnet.study.room import data_disk, fit_disk
 
     measured = json.loads(options.measured.read_text()) if options.measured else []
     model = CostModel.calibrated([(Work.from_json(row["work"]), row["cpu_seconds"]) for row in measured])

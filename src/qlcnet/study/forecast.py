@@ -14,7 +14,7 @@ from qlcnet.study.calibration import FinishedFit, calibrated_on, finished_fits, 
 from qlcnet.study.cost_model import CostModel
 from qlcnet.study.executors import auto_workers, count_networks
 from qlcnet.study.grid import Grid, circuits_of, expected_grid, plan_grid
-from qlcnet.study.room import data_disk, fit_disk, worker_memory
+from qlcnet.study.room import IMPORTS, data_disk, fit_disk, worker_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import FitSpec
 from qlcnet.study.store import FoldStore
@@ -51,13 +51,13 @@ class Plan:
 
     @property
     def memory(self) -> float:
-        """Bytes for all workers at the most demanding task: what each has to itself, and the images once."""
+        """Bytes for all workers at the most demanding task: each one's own, and once the imports and the images."""
         needs = [0.0]
         for task in self.tasks:
             batch = self.params.training.batch_size
             private = max((worker_memory(work, batch) for work in task.work.values()), default=0.0)
             if private:
-                needs.append(self.workers * private + self._data(task))
+                needs.append(IMPORTS + self.workers * private + self._data(task))
         return max(needs)
 
     @property

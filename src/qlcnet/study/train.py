@@ -9,9 +9,10 @@ from pathlib import Path
 
 from qlcnet.config import Params
 from qlcnet.paths import fold_store
-from qlcnet.study.executors import Engine, LocalEngine, OnEvent, auto_workers
+from qlcnet.study.executors import WORKER_MEMORY, Engine, LocalEngine, OnEvent, auto_workers
 from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, note_inputs, plan_grid
 from qlcnet.study.progress import ProgressBar
+from qlcnet.study.room import most_memory
 from qlcnet.study.run import run_grid
 from qlcnet.study.spec import DataPaths
 from qlcnet.study.store import FoldStore
@@ -64,5 +65,14 @@ def _engine_for(
         from qlcnet.study.cluster import DaskEngine
 
         return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event)
-    count = workers or auto_workers(len(grid.todo), grid.specs[0].device)
+    count = workers or _as_many_as_fit(params, grid)
     return lambda on_event: LocalEngine(paths, circuits, min(count, len(grid.todo)), on_event)
+
+
+def _as_many_as_fit(params: Params, grid: Grid) -> int:
+    """Fits at a time on this machine."""
+    assert grid.shape is not None
+    side = params.training.input_size
+    height, width = (side, side) if side else (grid.shape.height, grid.shape.width)
+    memory = max(WORKER_MEMORY, most_memory(height, width, params.training.batch_size))
+    return auto_workers(len(grid.todo), grid.specs[0].device, memory)
