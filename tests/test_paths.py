@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qlcnet.paths import fold_store, mlruns, project_root, store_root
+from qlcnet.paths import fold_store, mlruns, project_root, store_root, working_trees
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -62,6 +62,9 @@ def test_worktrees_share_the_stores(repository: Path, tmp_path: Path) -> None:
     git(repository, "worktree", "add", "-q", str(tmp_path / "tree"), "HEAD")
     assert store_root(tmp_path / "tree") == repository
     assert store_root(tmp_path / "tree" / "inner") == repository / "inner"
+    assert working_trees(repository) == [repository, tmp_path / "tree"]
+    assert working_trees(tmp_path / "tree" / "inner") == [tmp_path / "tree" / "inner", repository / "inner"]
+    assert working_trees(tmp_path) == [tmp_path], "no repository"
 
 
 @pytest.mark.parametrize("place", ["tmpabc", "standalone/tmpabc"])

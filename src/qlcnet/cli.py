@@ -226,20 +226,19 @@ def _store(options: argparse.Namespace) -> int:
             total += entry.size
         print(f"{total / 1e6:.1f} MB in {store.root}")
     elif options.action == "prune":
-        gone = store.prune(_fingerprints_in_use(root), options.older_than, options.dry_run)
+        from qlcnet.config import load_params
+        from qlcnet.study.in_use import fingerprints_in_use
+
+        used = fingerprints_in_use(load_params(root / "params.yaml"), root)
+        gone = store.prune(used, options.older_than, options.dry_run)
         verb = "would remove" if options.dry_run else "removed"
-        print(f"{verb} {len(gone)} fits that results/ does not use, {sum(e.size for e in gone) / 1e6:.1f} MB")
+        size = sum(entry.size for entry in gone) / 1e6
+        print(f"{verb} {len(gone)} fits that neither results/ nor params.yaml uses, {size:.1f} MB")
     elif options.action == "export":
         print(f"{store.export(options.archive)} fits written to {options.archive}")
     else:
         print(f"{store.import_(options.archive)} fits taken from {options.archive}")
     return 0
-
-
-def _fingerprints_in_use(root: Path) -> set[str]:
-    from qlcnet.study.fold_folder import CONFIG, read_config
-
-    return {read_config(path.parent)["fingerprint"] for path in (root / "results" / "folds").rglob(CONFIG)}
 
 
 def _plan(options: argparse.Namespace) -> int:

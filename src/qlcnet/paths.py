@@ -39,6 +39,18 @@ def store_root(root: Path) -> Path:
     return common.parent / inside if common.name == ".git" else root
 
 
+def working_trees(root: Path) -> list[Path]:
+    """`root` in each working tree of its repository, `root` itself first: they share its stores."""
+    root = root.resolve()
+    top, _ = _git(root)
+    if top is None:
+        return [root]
+    command = ["git", "worktree", "list", "--porcelain"]
+    lines = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
+    trees = [Path(line.removeprefix("worktree ")).resolve() for line in lines if line.startswith("worktree ")]
+    return list(dict.fromkeys([root, *(tree / root.relative_to(top) for tree in trees)]))
+
+
 def _owner_of_experiment(folder: Path) -> Path | None:
     """The DVC project that made `folder` for an experiment, if one did."""
     for path in folder.parents:

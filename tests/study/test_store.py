@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from qlcnet.study.fold_folder import CONFIG, FILES, PROVENANCE
+from qlcnet.study.in_use import fingerprints_in_use
 from qlcnet.study.store import FoldStore, StoreError
+from tests.study.projects import make_project, plan
 
 A, B = "a" * 32, "b" * 32
 
@@ -135,3 +138,21 @@ def test_a_torn_archive_is_refused(store: FoldStore, tmp_path: Path) -> None:
     torn.write_bytes((tmp_path / "fits.tar").read_bytes()[:700])
     with pytest.raises(StoreError, match="not a whole archive"):
         FoldStore(tmp_path / "other").import_(torn)
+
+
+def test_fits_that_wait_to_be_linked_are_in_use(tmp_path: Path) -> None:
+    # DVC deletes the outputs of a failed stage: results/ is empty then, and pruning must not finish the job
+    params = make_project(tmp_path)
+    grid, _ = plan(params, tmp_path)
+    assert fingerprints_in_use(params, tmp_path) == {spec.fingerprint for spec in grid.specs}
+    fold = tmp_path / "results" / "folds" / "t" / "b" / "m" / "repeat-0" / "fold-0"
+    fold.mkdir(parents=True)
+    (fold / CONFIG).write_bytes(files(A)[CONFIG])
+    assert A in fingerprints_in_use(params, tmp_path)
+
+
+def test_a_tree_that_uses_nothing_prunes_nothing(tmp_path: Path) -> None:
+    params = make_project(tmp_path)
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(StoreError, match="dvc checkout"):
+        fingerprints_in_use(params, tmp_path)
