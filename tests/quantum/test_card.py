@@ -87,3 +87,10 @@ def test_noise_that_kills_a_channel() -> None:
     affine = affine_of_noiseless(killed, clean)
     assert [a.scale if a else None for a in affine] == pytest.approx([0] * 4, abs=1e-9)
     assert all("dead" in warning for warning in warnings_for(killed, affine))
+
+
+def test_with_shots_noise_is_not_said_to_be_undone() -> None:
+    noise = config.Noise(depolarizing=0.3)
+    exact, sampled = (describe(prepare(config.Circuit(noise=noise, shots=shots))).warnings[-1] for shots in (None, 64))
+    assert exact == "The noise only scales and shifts every channel: per-channel normalisation undoes it."
+    assert "but for the shots" in sampled

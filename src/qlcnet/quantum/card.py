@@ -92,14 +92,16 @@ def describe(quanvolution: Quanvolution) -> CircuitCard:
         formulas=tuple(polynomial.formula(q) for q in channels),
         terms=tuple(len(list(polynomial.terms(q))) for q in channels),
         dependence=tuple(polynomial.depends_on(q) for q in channels),
-        warnings=tuple(warnings_for(polynomial, affine)),
+        warnings=tuple(warnings_for(polynomial, affine, quanvolution.params.shots is not None)),
         affine=affine,
         storage_error=quanvolution.storage.error,
         qnode_evaluations=quanvolution.evaluations,
     )
 
 
-def warnings_for(polynomial: TrigPolynomial, affine: Sequence[Affine | None] | None) -> list[str]:
+def warnings_for(
+    polynomial: TrigPolynomial, affine: Sequence[Affine | None] | None, has_shots: bool = False
+) -> list[str]:
     """What a reader of the results must know: channels that are constant, repeat a pixel or each other, idle noise."""
     found = []
     dependence = [polynomial.depends_on(q) for q in range(polynomial.outputs)]
@@ -119,5 +121,10 @@ def warnings_for(polynomial: TrigPolynomial, affine: Sequence[Affine | None] | N
     idle = [q for q, a in enumerate(affine or ()) if a is not None and a.scale and dependence[q]]
     if idle:
         which = "every channel" if len(idle) == polynomial.outputs else "channel " + ", ".join(map(str, idle))
-        found.append(f"The noise only scales and shifts {which}: per-channel normalisation undoes it.")
+        undone = "per-channel normalisation undoes it"
+        if has_shots:  # they scatter as before around a weaker signal, and normalisation blows both up
+            undone = (
+                "per-channel normalisation undoes it, but for the shots, which scatter more against a weaker signal"
+            )
+        found.append(f"The noise only scales and shifts {which}: {undone}.")
     return found
