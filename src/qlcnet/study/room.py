@@ -18,7 +18,8 @@ FIT_TEXT = 12_000  # bytes of config.json, history.csv and provenance.json
 def worker_memory(work: Work, batch_size: int) -> float:
     """Bytes that a worker has to itself while it fits (its images are mapped, and shared)."""
     training = batch_size * (BYTES_AN_ACTIVATION * work.size.activations + BYTES_AN_INPUT * work.input_values)
-    evaluation = EVALUATION_BATCH * (BYTES_AN_INPUT * work.input_values + 4 * work.size.activations / 6)
+    batch = min(EVALUATION_BATCH, work.evaluated_images / max(1, work.evaluation_batches))
+    evaluation = batch * (BYTES_AN_INPUT * work.input_values + 4 * work.size.activations / 6)
     return WORKER_BASE + BYTES_A_PARAMETER * work.size.parameters + max(training, evaluation)
 
 
