@@ -68,6 +68,16 @@ def test_the_committed_params_are_the_demo() -> None:
         ("training/learning_rate", -1e-3, "training.learning_rate: input should be greater than 0"),
         ("models/hybrid/head", "quantm", "models.hybrid.head.kind: input should be 'linear'"),
         ("models/hybrid/inputs", ["image", "quanv:rz"], "no circuit 'rz' under `circuits` (there: ry)"),
+        (
+            "models/hybrid/head",
+            {"kind": "sine", "ansatz": "random", "seed": 1},
+            "models.hybrid.head: a head `sine` does not read ansatz, seed; remove it",
+        ),
+        (
+            "circuits/ry",
+            {"noise": {"depolarizing": 0.1}, "device": "lightning.qubit"},
+            "circuits.ry: device 'lightning.qubit' cannot run `noise`",
+        ),
         ("models/hybrid/inputs", ["quanv:ry/4"], "models.hybrid.inputs: 'quanv:ry/4': ry has the channels 0 to 3"),
         ("models/hybrid/inputs", ["picture"], "'picture' is no input; allowed: image, grey, quanv:<circuit>"),
         ("circuits/ry/stride", 0, "circuits.ry.stride: input should be greater than or equal to 1 (given 0)"),

@@ -143,10 +143,21 @@ class Circuit(Section):
     shots_seed: int = Field(default=42, ge=0)
     storage: Literal["float16", "uint8"] = "float16"
 
+    @model_validator(mode="after")
+    def _device_can_be_noisy(self) -> Circuit:
+        if not self.noise.is_none and self.device not in ("default.qubit", "default.mixed"):
+            raise ValueError(
+                f"device {self.device!r} cannot run `noise`; leave `device` out (default.mixed is then used)"
+            )
+        return self
+
 
 # --- models ------------------------------------------------------------------------------------------------------
 
 HEADS = ("linear", "bottleneck", "quantum", "sine")
+NECK = frozenset({"qubits", "normalise"})
+# keys that a head reads besides `kind`; the quantum head reads all
+HEAD_KEYS = {"linear": frozenset[str](), "bottleneck": NECK, "sine": NECK | {"layers"}}
 
 
 class Head(Section):
@@ -160,6 +171,14 @@ class Head(Section):
     rotations: int = Field(default=4, ge=1, le=64)  # random ansatz: rotations a layer
     seed: int = Field(default=42, ge=0)  # random ansatz: which gates
     noise: Noise = Noise()
+
+    @model_validator(mode="after")
+    def _every_key_is_read(self) -> Head:
+        fields = type(self).model_fields
+        changed = {name for name in fields if name != "kind" and getattr(self, name) != fields[name].default}
+        if idle := sorted(changed - HEAD_KEYS.get(self.kind, fields.keys())):
+            raise ValueError(f"a head `{self.kind}` does not read {', '.join(idle)}; remove it")
+        return self
 
     @property
     def is_quantum(self) -> bool:

@@ -77,7 +77,9 @@ def test_settings_reach_the_circuit() -> None:
     assert isinstance(module, NarrowHead)
     assert module.unit.weight.shape == (2, 5, 3)
     assert "0.6 z" in repr(module.unit)
-    gates = [HEADS["quantum"](12, 7, Head(ansatz="random", rotations=9, seed=s)).state_dict() for s in (1, 2)]
+    gates = [
+        HEADS["quantum"](12, 7, Head(kind="quantum", ansatz="random", rotations=9, seed=s)).state_dict() for s in (1, 2)
+    ]
     assert gates[0]["unit.weight"].shape == (1, 9)
     assert not torch.equal(gates[0]["unit.gates"], gates[1]["unit.gates"])
 
