@@ -24,7 +24,7 @@ from qlcnet.study.plan import duration, plan_text
 from qlcnet.study.room import IMPORTS, most_memory, worker_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import DataPaths
-from qlcnet.study.workload import EVALUATION_BATCH, NetworkSize, TaskShape, Work
+from qlcnet.study.workload import NetworkSize, TaskShape, Work, evaluation_batch
 from tests.study.conftest import Reference
 from tests.study.projects import TASK, make_project, plan
 
@@ -67,9 +67,11 @@ def test_steps_are_counted_as_batches_are_made(reference: Reference, train: int)
 
 
 def test_the_batch_of_evaluation_is_that_of_the_fit() -> None:
-    from qlcnet.study.fit import PREDICT_BATCH
+    from qlcnet.study.fit import predict_batch
 
-    assert EVALUATION_BATCH == PREDICT_BATCH
+    sizes = [(8, 8), (28, 28), (32, 32), (33, 32), (64, 64), (224, 224), (512, 512)]
+    assert [evaluation_batch(*size) for size in sizes] == [predict_batch(*size) for size in sizes]
+    assert [predict_batch(*size) for size in sizes] == [256, 256, 256, 248, 64, 16, 16]
 
 
 def test_networks_are_counted_as_the_fits_count_them(reference: Reference) -> None:

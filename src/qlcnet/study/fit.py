@@ -31,6 +31,7 @@ from qlcnet.models.network import InputChannels, build_network
 from qlcnet.study.spec import FitResult, FitSpec
 
 PREDICT_BATCH = 256  # images; larger gains nothing on one core
+PREDICT_POSITIONS = PREDICT_BATCH * 32 * 32  # fewer of larger images: 256 of 224 px would take gigabytes
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 VALIDATION, TEST = 0, 1  # `part` of a prediction
 
@@ -101,14 +102,14 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
         shuffle_seed=stream(spec.seed, "order", spec.repeat, spec.fold),  # shared by all models of a fold: paired
         **common,
     )
+    side = (training.input_size,) * 2 if training.input_size else tuple(inputs[0].stored.shape[1:3])
     validation, test = (
-        Batches(inputs, data.labels, rows, PREDICT_BATCH, **common) for rows in (split.validation, split.test)
+        Batches(inputs, data.labels, rows, predict_batch(*side), **common) for rows in (split.validation, split.test)
     )
 
     torch.manual_seed(stream(spec.seed, "weights", spec.repeat, spec.fold))
     channels = [InputChannels(array.name, array.channels) for array in inputs]
     network: torch.nn.Module = build_network(spec.model, spec.backbone_name, spec.backbone, channels, classes)
-    side = (training.input_size,) * 2 if training.input_size else tuple(inputs[0].stored.shape[1:3])
     shape = (sum(c.channels for c in channels), *side)
     parameters, operations = count_parameters(network), multiply_adds(network, shape)
     network = network.to(memory_format=torch.channels_last)
@@ -137,6 +138,11 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
     }
     weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
     return FitResult(predictions, module.history, weights, facts, time.perf_counter() - started)
+
+
+def predict_batch(height: int, width: int) -> int:
+    """How many images of so many pixels are predicted at a time."""
+    return max(16, min(PREDICT_BATCH, PREDICT_POSITIONS // (height * width)))
 
 
 class _Epochs(pl.Callback):

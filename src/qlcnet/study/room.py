@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qlcnet.study.workload import EVALUATION_BATCH, TaskShape, Work
+from qlcnet.study.workload import TaskShape, Work, evaluation_batch
 
 # Bytes, measured by benchmarks/scaling.py (27 fits, 28 to 224 px; within 30 %) as the unique set size of a worker
 IMPORTS = 0.45e9  # torch, timm and Lightning: shared by the workers of a forkserver, of a cluster worker its own
@@ -18,7 +18,7 @@ FIT_TEXT = 12_000  # bytes of config.json, history.csv and provenance.json
 def worker_memory(work: Work, batch_size: int) -> float:
     """Bytes that a worker has to itself while it fits (its images are mapped, and shared)."""
     training = batch_size * (BYTES_AN_ACTIVATION * work.size.activations + BYTES_AN_INPUT * work.input_values)
-    batch = min(EVALUATION_BATCH, work.evaluated_images / max(1, work.evaluation_batches))
+    batch = work.evaluated_images / max(1, work.evaluation_batches)
     evaluation = batch * (BYTES_AN_INPUT * work.input_values + 4 * work.size.activations / 6)
     return WORKER_BASE + BYTES_A_PARAMETER * work.size.parameters + max(training, evaluation)
 
@@ -26,7 +26,9 @@ def worker_memory(work: Work, batch_size: int) -> float:
 def most_memory(height: int, width: int, batch_size: int) -> float:
     """Bytes that a worker needs at most, imports included, before the networks are counted (which needs torch)."""
     positions = height * width
-    images = max(batch_size * BYTES_AN_ACTIVATION * MOST_ACTIVATIONS, EVALUATION_BATCH * 4 * MOST_ACTIVATIONS / 6)
+    images = max(
+        batch_size * BYTES_AN_ACTIVATION * MOST_ACTIVATIONS, evaluation_batch(height, width) * 4 * MOST_ACTIVATIONS / 6
+    )
     return IMPORTS + WORKER_BASE + positions * images
 
 

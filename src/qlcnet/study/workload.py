@@ -17,7 +17,6 @@ from qlcnet.study.spec import DataPaths, FitSpec
 if TYPE_CHECKING:
     from qlcnet.data.folds import FoldTable
 
-EVALUATION_BATCH = 256  # study.fit.PREDICT_BATCH, which cannot be imported without torch (a test compares them)
 QUANTUM_CHANNELS = 4  # one a qubit
 
 
@@ -133,6 +132,11 @@ class NetworkSize:
     parameters: int
 
 
+def evaluation_batch(height: int, width: int) -> int:
+    """As study.fit.predict_batch, which cannot be imported without torch (a test compares them)."""
+    return max(16, min(256, 256 * 32 * 32 // (height * width)))
+
+
 @dataclass(frozen=True)
 class Work:
     """One fit in numbers."""
@@ -151,7 +155,8 @@ class Work:
         train, validation, test = shape.rows[spec.repeat, spec.fold]
         epochs, batch = spec.training.epochs, spec.training.batch_size
         steps = train // batch + (train % batch > 1 or train < batch)  # as data.batches.batch_sizes (a test compares)
-        evaluations = (epochs + 1) * -(-validation // EVALUATION_BATCH) + -(-test // EVALUATION_BATCH)
+        together = evaluation_batch(kind.height, kind.width)
+        evaluations = (epochs + 1) * -(-validation // together) + -(-test // together)
         return cls(
             spec.device,
             steps * epochs,
