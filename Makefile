@@ -33,7 +33,7 @@ repro: setup ## run the study of params.yaml (only what is not up to date)
 	@echo "tracking: make ui, then http://127.0.0.1:5000"
 
 test: setup ## the tests
-	pytest
+	pytest --numprocesses 2 --dist loadfile
 
 lint: setup ## ruff and mypy
 	ruff check .
