@@ -84,7 +84,7 @@ def _made_up(network: str, model: Model, side: int, images: int, epochs: int) ->
     import torch
 
     from qlcnet.data.batches import InputArray
-    from qlcnet.data.folds import FoldTable
+    from qlcnet.data.fold_table import FoldTable
     from qlcnet.study.fit import FitData
     from qlcnet.study.network_size import network_size
 

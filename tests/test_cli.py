@@ -93,7 +93,7 @@ def test_tune_searches_an_inner_split_and_goes_on(project: Path, capsys: pytest.
 def test_tuning_never_sees_the_first_outer_fold() -> None:
     import numpy as np
 
-    from qlcnet.data.folds import FoldTable
+    from qlcnet.data.fold_table import FoldTable
     from qlcnet.tuning import TuningError, inner_folds
 
     index = np.arange(12)

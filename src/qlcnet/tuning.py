@@ -18,7 +18,7 @@ from qlcnet.study.spec import DataPaths, FitSpec
 if TYPE_CHECKING:
     import optuna
 
-    from qlcnet.data.folds import FoldTable
+    from qlcnet.data.fold_table import FoldTable
     from qlcnet.study.fit import FitData
 
 log = logging.getLogger("qlcnet")
@@ -71,7 +71,7 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
 
 def inner_folds(table: FoldTable) -> FoldTable:
     """The fold table without the first outer fold's images and without every test image; one fold to validate on."""
-    from qlcnet.data.folds import FoldTable
+    from qlcnet.data.fold_table import FoldTable
 
     outer = table.folds[0]
     kept = (table.part != "test") & ~((table.part == "cv") & (table.fold == outer))

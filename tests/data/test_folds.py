@@ -14,8 +14,8 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from qlcnet.config import Data, Task
-from qlcnet.data import folds as module
-from qlcnet.data.folds import FoldTable, draw_subset, make_folds
+from qlcnet.data.fold_table import COLUMNS, FoldTable
+from qlcnet.data.folds import draw_subset, make_folds
 from qlcnet.data.imageset import DataError, ImageSet
 from qlcnet.data.sources import fetch
 
@@ -264,7 +264,7 @@ def test_what_is_written_is_read(tmp_path: Path, kind: str, grouped: bool) -> No
     for name in ("a", "b"):
         table.write(tmp_path / "folds" / f"{name}.csv")
     read = FoldTable.read(tmp_path / "folds" / "a.csv")
-    for column in module.COLUMNS:
+    for column in COLUMNS:
         np.testing.assert_array_equal(getattr(read, column), getattr(table, column))
     assert (tmp_path / "folds" / "a.csv").read_bytes() == (tmp_path / "folds" / "b.csv").read_bytes()
     assert sorted(path.name for path in (tmp_path / "folds").iterdir()) == ["a.csv", "b.csv"]
@@ -319,7 +319,7 @@ def test_a_missing_table_says_what_to_run(tmp_path: Path) -> None:
 
 def test_fits_can_read_tables_without_heavy_imports() -> None:
     heavy = "('sklearn', 'requests', 'torch', 'filelock')"
-    code = f"import sys, qlcnet.data.folds; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, qlcnet.data.folds, qlcnet.data.fold_table; print([name for name in {heavy} if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
 

@@ -11,7 +11,8 @@ from matplotlib.image import imsave
 from safetensors.numpy import save_file
 
 from qlcnet.config import Params, canonical, fingerprint, parse_params
-from qlcnet.data.folds import FoldTable, make_folds
+from qlcnet.data.fold_table import FoldTable
+from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import ImageSet
 from qlcnet.study.fold_folder import CONFIG, HISTORY, PREDICTIONS, WEIGHTS, fold_path
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from qlcnet.config import Training
 from qlcnet.data.batches import Batches, InputArray, Statistics, stream
-from qlcnet.data.folds import FoldTable
+from qlcnet.data.fold_table import FoldTable
 from qlcnet.models.cost import count_parameters, multiply_adds
 from qlcnet.models.fast import accelerate
 from qlcnet.models.heads import hardware_evaluations

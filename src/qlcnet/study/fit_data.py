@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from qlcnet.data.batches import InputArray
-from qlcnet.data.folds import FoldTable
+from qlcnet.data.fold_table import FoldTable
 from qlcnet.study.fit import FitData
 from qlcnet.study.spec import DataPaths
 

@@ -26,6 +26,7 @@ FIT_SOURCES = (
     "quantum/adjoint.py",
     "quantum/ansatz.py",
     "quantum/fresh_shots.py",
+    "data/fold_table.py",
     "data/batches.py",
     "study/fit.py",
     "study/fit_data.py",
@@ -65,7 +66,7 @@ def circuits_of(params: Params) -> tuple[str, ...]:
 
 def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     """Every fit of `task` with its fingerprint. Needs the stages before `train`; imports no torch."""
-    from qlcnet.data.folds import FoldTable
+    from qlcnet.data.fold_table import FoldTable
 
     digests = data_digests(root, task, circuits_of(params))
     folds = FoldTable.read(root / "data" / "folds" / f"{task}.csv")

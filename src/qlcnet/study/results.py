@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from qlcnet.config import Params, Task, canonical
-from qlcnet.data.folds import FoldTable
+from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
 from qlcnet.study.fold_folder import FILES, fold_path, read_config, read_history
 from qlcnet.study.oof import OOFTable, read_oof, read_test

@@ -15,7 +15,7 @@ from qlcnet.config import Backbone, Model, Protocol, Source, Task, fingerprint
 from qlcnet.study.spec import DataPaths, FitSpec
 
 if TYPE_CHECKING:
-    from qlcnet.data.folds import FoldTable
+    from qlcnet.data.fold_table import FoldTable
 
 QUANTUM_CHANNELS = 4  # one a qubit
 
