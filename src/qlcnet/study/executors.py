@@ -9,12 +9,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
-import psutil
-
+from qlcnet.study import machine
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("qlcnet")
 
 WORKER_MEMORY = 1.2e9  # bytes; measured on CIFAR-10, see docs/scaling.md
-FITS_PER_GPU = 4  # small networks leave most of a large GPU idle
+FITS_PER_GPU = 4  # at most: small networks leave most of a large GPU idle. Not measured, see docs/accelerator.md
+GPU_CONTEXT = 1.0e9  # bytes of a process on a GPU before its first array: libraries and workspaces. Not measured
 
 Event = tuple[str, str, Any]  # (kind, fingerprint, payload): ("start", …, worker), ("epoch", …, metrics)
 OnEvent = Callable[[Event], None]
@@ -51,16 +51,22 @@ class Engine(Protocol):
         """Free the workers; with `abort`, without waiting for running fits."""
 
 
-def auto_workers(fits: int, device: str, memory: float = 0.0) -> int:
+def auto_workers(fits: int, device: str, memory: float = 0.0, data: float = 0.0) -> int:
     """How many fits to run at a time here: bounded by cores, free memory, what accelerators hold, and fits.
 
-    `memory`: bytes that the most demanding fit needs, where that is known (study.room).
+    `memory`: bytes that the most demanding fit needs, where that is known (study.room). `data`: bytes of the arrays
+    that each worker copies to its accelerator. Cores and memory are those of the container, if this is one.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    bound = min(cores, int(psutil.virtual_memory().available // (memory or WORKER_MEMORY)))
+    needs = memory or WORKER_MEMORY
+    bound = min(machine.cores(), int(machine.free_memory() // needs))
     if device == "cuda":
-        bound = min(bound, FITS_PER_GPU)
+        bound = min(bound, sum(_fits_on(gpu, GPU_CONTEXT + needs + data) for gpu in machine.accelerators()))
     return max(1, min(bound, fits))
+
+
+def _fits_on(gpu: str, needs: float) -> int:
+    free = machine.free_accelerator_memory(gpu)
+    return FITS_PER_GPU if free is None else min(FITS_PER_GPU, int(free // needs))
 
 
 # --- worker processes of this machine ---------------------------------------------------------------------------
@@ -69,9 +75,11 @@ _events: Any = None
 _opened: dict[tuple[DataPaths, tuple[str, ...]], FitData] = {}
 
 
-def _start_worker(events: Any) -> None:
+def _start_worker(events: Any, devices: Any) -> None:
     global _events
     _events = events
+    if device := devices.get():
+        os.environ["CUDA_VISIBLE_DEVICES"] = device  # CUDA reads it when it starts: at the first fit, not at an import
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -110,9 +118,19 @@ def count_networks(kinds: list[NetworkKind]) -> list[NetworkSize]:
 
 
 class LocalEngine:
-    """Worker processes from a forkserver that has imported torch, timm and Lightning once; one torch thread each."""
+    """Worker processes from a forkserver that has imported torch, timm and Lightning once; one torch thread each.
 
-    def __init__(self, paths: DataPaths, circuits: Collection[str], workers: int, on_event: OnEvent) -> None:
+    With `devices` (machine.accelerators) each worker sees one of them alone; they are dealt out in turn.
+    """
+
+    def __init__(
+        self,
+        paths: DataPaths,
+        circuits: Collection[str],
+        workers: int,
+        on_event: OnEvent,
+        devices: Sequence[str] = (),
+    ) -> None:
         self.paths, self.circuits, self.workers = paths, tuple(circuits), workers
         # read by OpenMP when torch is first imported, so before the forkserver starts
         os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", MKL_NUM_THREADS="1")
@@ -122,7 +140,10 @@ class LocalEngine:
             self._context.set_forkserver_preload(["qlcnet.study.preload"])
         self._events = self._context.SimpleQueue()
         self._on_event = on_event
-        self._pool = ProcessPoolExecutor(workers, self._context, _start_worker, (self._events,))
+        hands = self._context.SimpleQueue()  # a worker takes its device when it starts
+        for worker in range(workers):
+            hands.put(devices[worker % len(devices)] if devices else "")
+        self._pool = ProcessPoolExecutor(workers, self._context, _start_worker, (self._events, hands))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -99,7 +99,8 @@ def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
         todo = [spec for task in plan.tasks for spec in task.grid.todo]
         work = [w for task in plan.tasks for w in task.work.values()]
         needs = max((worker_memory(w, params.training.batch_size) for w in work), default=0.0)
-        plan.workers = auto_workers(len(todo), todo[0].device, needs) if todo else 1
+        data = max((plan._data(task) for task in plan.tasks), default=0.0)
+        plan.workers = auto_workers(len(todo), todo[0].device, needs, data) if todo else 1
     return plan
 
 

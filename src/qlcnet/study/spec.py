@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,11 @@ class DataPaths:
         """The project's usual places."""
         data = root / "data"
         return cls(data / "raw" / task, data / "folds" / f"{task}.csv", data / "quanvolved" / task)
+
+    def size(self, circuits: Iterable[str]) -> int:
+        """Bytes of the large arrays: images, and channels of `circuits`."""
+        arrays = (self.raw / "images.npy", *(self.quanvolved / name / "channels.npy" for name in circuits))
+        return sum(path.stat().st_size for path in arrays if path.is_file())
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qlcnet.config import Params
 from qlcnet.paths import fold_store
+from qlcnet.study import machine
 from qlcnet.study.executors import WORKER_MEMORY, Engine, LocalEngine, OnEvent, auto_workers
 from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, note_inputs, plan_grid
 from qlcnet.study.progress import ProgressBar
@@ -65,14 +66,16 @@ def _engine_for(
         from qlcnet.study.cluster import DaskEngine
 
         return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event)
-    count = workers or _as_many_as_fit(params, grid)
-    return lambda on_event: LocalEngine(paths, circuits, min(count, len(grid.todo)), on_event)
+    device = grid.specs[0].device
+    gpus = machine.accelerators() if device == "cuda" else ()
+    count = workers or _as_many_as_fit(params, grid, paths.size(circuits) if device == "cuda" else 0)
+    return lambda on_event: LocalEngine(paths, circuits, min(count, len(grid.todo)), on_event, gpus)
 
 
-def _as_many_as_fit(params: Params, grid: Grid) -> int:
+def _as_many_as_fit(params: Params, grid: Grid, data: int) -> int:
     """Fits at a time on this machine."""
     assert grid.shape is not None
     side = params.training.input_size
     height, width = (side, side) if side else (grid.shape.height, grid.shape.width)
     memory = max(WORKER_MEMORY, most_memory(height, width, params.training.batch_size))
-    return auto_workers(len(grid.todo), grid.specs[0].device, memory)
+    return auto_workers(len(grid.todo), grid.specs[0].device, memory, data)

@@ -1,0 +1,105 @@
+"""What this machine offers to fits: cores and memory within the limits of its container, accelerators and their memory.
+
+Read from the kernel's files and from nvidia-smi: importing torch to ask it would take seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+import psutil
+
+ROOT = Path("/")
+SMI_SECONDS = 10.0
+
+
+def cores(root: Path = ROOT) -> int:
+    """Cores that this process may use: its affinity, and whole cores of the quotas of its control groups."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    for folder in _control_groups(root, "cpu"):
+        older = (*_first_words(folder / "cpu.cfs_quota_us"), *_first_words(folder / "cpu.cfs_period_us"))
+        words = _first_words(folder / "cpu.max") or older
+        if len(words) == 2 and words[0].isdigit():  # "max" and -1: no limit
+            found = min(found, int(words[0]) // int(words[1]))
+    return max(1, found)
+
+
+def free_memory(root: Path = ROOT) -> int:
+    """Bytes that processes can still take: what the machine has, and what the limits of control groups leave.
+
+    File cache that the kernel would give up counts as free.
+    """
+    free = int(psutil.virtual_memory().available)
+    for folder in _control_groups(root, "memory"):
+        for limit_name, used_name, cache_name in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            limit, used = _first_words(folder / limit_name), _first_words(folder / used_name)
+            if limit and used and limit[0].isdigit():
+                free = min(free, int(limit[0]) - int(used[0]) + _entry(folder / "memory.stat", cache_name))
+    return max(0, free)
+
+
+def accelerators(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """CUDA devices of this process, each as a value of CUDA_VISIBLE_DEVICES: a number, or a UUID if that names them."""
+    nodes = [path for path in (root / "dev").glob("nvidia[0-9]*") if path.name.removeprefix("nvidia").isdigit()]
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if not nodes or visible is None:
+        return tuple(map(str, range(len(nodes))))  # CUDA counts from 0 what it sees, whatever the nodes are called
+    named = []
+    for name in map(str.strip, visible.split(",")):
+        if not name or name.startswith("-"):
+            break  # CUDA, too, ignores what follows
+        named.append(name)
+    return tuple(named)
+
+
+def free_accelerator_memory(device: str) -> int | None:
+    """Free bytes of a device of `accelerators`; None where nvidia-smi is missing or does not say."""
+    command = ["nvidia-smi", f"--id={device}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SMI_SECONDS).stdout
+        return int(answer) << 20  # nvidia-smi says MiB
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[Path]:
+    """Folders of this process's control groups (version 2 and 1) and of their parents, whose limits hold too.
+
+    A container often sees its own group as the mount's root, and a path of the host in /proc: some are not there.
+    """
+    mount = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
+        for base in (mount / controllers, mount / controller) if controllers else (mount, mount / "unified"):
+            for depth in range(len(parts), -1, -1):
+                yield base.joinpath(*parts[:depth])
+
+
+def _first_words(path: Path) -> tuple[str, ...]:
+    """Words of the first line; none if there is no such file."""
+    try:
+        return tuple(path.read_text(encoding="utf-8").split("\n", 1)[0].split())
+    except OSError:
+        return ()
+
+
+def _entry(path: Path, name: str) -> int:
+    """A number of a file of `name number` lines; 0 if it is not there."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), 0)
