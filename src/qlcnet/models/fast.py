@@ -6,8 +6,8 @@ keys, hooks and isinstance checks stay. What each way of computing brought is in
 
 from __future__ import annotations
 
-from timm.layers import BatchNormAct2d
 from timm.layers.linear import Linear as TimmLinear
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
 from torch import nn
 

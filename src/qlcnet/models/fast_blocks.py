@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models import _efficientnet_blocks as timm_blocks
 from torch import Tensor, nn
 
@@ -75,7 +75,7 @@ class FastDepthwiseSeparableConv(_Chained, timm_blocks.DepthwiseSeparableConv):
 
 
 class FastInvertedResidual(_Chained, timm_blocks.InvertedResidual):
-    """Pointwise convolution, norm, act, depthwise convolution, norm, act, squeeze-excite, pointwise convolution, norm."""
+    """Pointwise convolution, norm, act, depthwise convolution, norm, act, squeeze-excite, convolution, norm."""
 
 
 def plan(module: nn.Module, size: Pair) -> Plan | None:

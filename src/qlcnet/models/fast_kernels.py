@@ -8,7 +8,8 @@ All of it is exact: taps of the kernel that only ever meet the zero padding are 
 `choose` picks the way to compute one convolution. A way is two functions: `forward(x, weight)` gives the output and
 the tensors to keep; `backward(grad, kept, of_x, of_weight)` the gradients that are asked for. All tensors are dense:
 x (I, H*W*B), weight (O, I or 1, kh, kw) as in nn.Conv2d, the output and its gradient (O, ...) with H'*W'*B numbers a
-row in any shape. On maps this small a call into torch costs as much as its arithmetic, so the code counts calls.
+row in any shape; x and gradients begin where their storage does. On maps this small a call into torch costs as much as
+its arithmetic, so the code counts calls.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Gradients = tuple[Tensor | None, Tensor | None]  # of x (I, H*W*B) and of weight
 Kept = tuple[Tensor, ...]
 View = tuple[tuple[int, ...], tuple[int, ...], int]  # arguments of as_strided: size, stride, offset
 
-BANDED_LIMIT = 49 * 49  # input positions x output positions; above it taps are cheaper (measured at 7 x 7 and 14 x 14)
+BANDED_LIMIT = 1024  # input positions x output positions; above it taps are cheaper (measured from 7 x 7 to 7 x 7)
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,6 @@ class Geometry:
         if last < first:
             return None
         return range(first, last + 1), range(first * stride + shift, last * stride + shift + 1, stride)
-
-
-def _see(x: Tensor, view: View) -> Tensor:
-    """`view` of x; as_strided counts from the beginning of the storage, which need not be that of x."""
-    return x.as_strided(view[0], view[1], view[2] + x.storage_offset())
 
 
 @dataclass(frozen=True)
@@ -141,11 +137,12 @@ class Columns:
     geometry: Geometry
 
     def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
-        views = _views(self.geometry, *_maps_and_batch(x, self.geometry.size))
-        columns = x.new_zeros(len(views), x.shape[0], x.shape[1] // _area(self.geometry.size) * _area(self.geometry.out))
+        maps, batch = _maps_and_batch(x, self.geometry.size)
+        views = _views(self.geometry, maps, batch)
+        columns = x.new_zeros(len(views), maps, _area(self.geometry.out) * batch)
         for column, (_, target, source) in zip(columns, views, strict=True):
-            _see(column, target).copy_(_see(x, source))
-        columns = columns.view(len(views) * x.shape[0], -1)
+            column.as_strided(target[0], target[1], target[2] + column.storage_offset()).copy_(x.as_strided(*source))
+        columns = columns.view(len(views) * maps, -1)
         indices = [index for index, _, _ in views]
         matrix = weight.flatten(2)[:, :, indices].transpose(1, 2).reshape(len(weight), -1)
         return torch.mm(matrix, columns), (columns, matrix)
@@ -161,7 +158,8 @@ class Columns:
             grad_x = grad.new_zeros(maps, _area(self.geometry.size) * batch)
             grad_columns = torch.mm(matrix.t(), grad).view(taps, maps, -1)
             for column, (_, target, source) in zip(grad_columns, views, strict=True):
-                _see(grad_x, source).add_(_see(column, target))
+                reached = column.as_strided(target[0], target[1], target[2] + column.storage_offset())
+                grad_x.as_strided(*source).add_(reached)
         if of_weight:
             indices = [index for index, _, _ in views]
             grad_weight = grad.new_zeros(len(matrix), maps, *self.geometry.kernel)
@@ -231,21 +229,25 @@ class Taps:
     def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
         maps, batch = _maps_and_batch(x, self.geometry.size)
         y = x.new_zeros(maps, _area(self.geometry.out) * batch)
+        factors = weight.view(maps, -1, 1, 1, 1).unbind(1)
         for index, target, source in _views(self.geometry, maps, batch):
-            _see(y, target).addcmul_(_see(x, source), _factor(weight, index, 4))
+            y.as_strided(*target).addcmul_(x.as_strided(*source), factors[index])
         return y, (x, weight)
 
     def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
         x, weight = kept
+        maps, batch = _maps_and_batch(x, self.geometry.size)
+        factors = weight.view(maps, -1, 1, 1, 1).unbind(1)
         grad_x = torch.zeros_like(x) if of_x else None
-        grad_weight = torch.zeros_like(weight) if of_weight else None
-        for index, target, source in _views(self.geometry, *_maps_and_batch(x, self.geometry.size)):
-            reached = _see(grad, target)
+        grad_weight = weight.new_zeros(len(factors), maps) if of_weight else None
+        grad_factors = () if grad_weight is None else grad_weight.unbind(0)
+        for index, target, source in _views(self.geometry, maps, batch):
+            reached = grad.as_strided(*target)
             if grad_x is not None:
-                _see(grad_x, source).addcmul_(reached, _factor(weight, index, 4))
+                grad_x.as_strided(*source).addcmul_(reached, factors[index])
             if grad_weight is not None:
-                torch.sum(_see(x, source) * reached, (1, 2, 3), True, out=_factor(grad_weight, index, 4))
-        return grad_x, grad_weight
+                torch.sum(x.as_strided(*source) * reached, (1, 2, 3), out=grad_factors[index])
+        return grad_x, None if grad_weight is None else grad_weight.t().reshape(weight.shape)
 
 
 def _area(size: Pair) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d
 from timm.layers.linear import Linear as TimmLinear
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from qlcnet.models.fast_kernels import Way, choose
@@ -37,10 +37,10 @@ def is_batch_last(x: Tensor) -> bool:
 
 def to_matrix(x: Tensor) -> Tensor:
     """(B, C, H, W) in any layout as a dense (C, H*W*B); a copy unless it is batch-last already."""
-    batch, channels, height, width = x.shape
+    batch, channels = x.shape[:2]
     if is_batch_last(x):
         return x.permute(1, 2, 3, 0).view(channels, -1)
-    if x.is_contiguous():  # a transposed matrix is copied several times faster than a tensor permuted in four dimensions
+    if x.is_contiguous():  # to transpose a matrix is several times faster than to permute four dimensions
         return x.view(batch, -1).t().contiguous().view(channels, -1)
     pixels_first = x.permute(0, 2, 3, 1)
     if pixels_first.is_contiguous() and channels >= 16:
@@ -62,7 +62,7 @@ def way_of(conv: nn.Conv2d, size: tuple[int, int]) -> Way | None:
     if conv.groups > 1 and not depthwise:
         return None
     way = choose(size, conv.kernel_size, conv.stride, conv.padding, depthwise)  # type: ignore[arg-type]
-    return way if 0 < min(way.geometry.out) and max(way.geometry.out) <= SMALL_MAP else None
+    return way if min(way.geometry.out) > 0 and max(way.geometry.out) <= SMALL_MAP else None
 
 
 class FastConv2d(nn.Conv2d):
@@ -81,7 +81,7 @@ class FastConv2d(nn.Conv2d):
             return from_matrix(to_matrix(y), *way.geometry.out)
         y = run(to_matrix(x), (Layer(self, way, None, ACTIVATIONS[nn.Identity]),))
         if self.bias is not None:
-            y = y + self.bias.view(-1, *(1,) * (y.dim() - 1))
+            y.add_(self.bias.view(-1, *(1,) * (y.dim() - 1)))
         return from_matrix(y, *way.geometry.out)
 
 
@@ -132,7 +132,9 @@ class _OutOfPlace:
 
     def forward(self, x: Tensor) -> Tensor:
         inplace = self.inplace
-        self.inplace = inplace and not x._is_view()
+        if not inplace or torch.compiler.is_compiling() or not x._is_view():
+            return super().forward(x)  # type: ignore[misc]
+        self.inplace = False
         try:
             return super().forward(x)  # type: ignore[misc]
         finally:

@@ -23,10 +23,13 @@ class QuickAdam(Adam):
     gradient, AMSGrad, a learning rate held in a tensor, a gradient scaler) are torch's.
     """
 
+    _lists: dict[int, Lists]  # by number of the parameter group
+
     def __init__(self, params: Any, lr: float = 1e-3, **options: Any) -> None:
+        self._lists = {}
         super().__init__(params, lr, fused=True, **options)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; returns what `closure` returns."""
         loss = None
         if closure is not None:
@@ -44,7 +47,7 @@ class QuickAdam(Adam):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._lists: dict[int, Lists] = {}
+        self._lists = {}
 
     @torch.no_grad()
     def _quick_step(self) -> bool:
@@ -56,10 +59,10 @@ class QuickAdam(Adam):
             lists = self._collected(number, group)
             if lists is None:
                 return False
-            gradients = [parameter.grad for parameter in lists[0]]
-            if any(gradient is None for gradient in gradients):
+            gradients = [parameter.grad for parameter in lists[0] if parameter.grad is not None]
+            if len(gradients) < len(lists[0]):
                 return False
-            work.append((group, lists, gradients))  # type: ignore[arg-type]
+            work.append((group, lists, gradients))
         for group, (parameters, means, squares, steps, clock), gradients in work:
             clock.add_(1)
             kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
@@ -84,11 +87,11 @@ class QuickAdam(Adam):
         """Parameters, both moments, step counters, and the one tensor whose elements the counters are."""
         if group["amsgrad"] or group["differentiable"] or isinstance(group["lr"], Tensor):
             return None
-        if number not in self.__dict__.setdefault("_lists", {}):
-            parameters = [parameter for parameter in group["params"] if parameter.requires_grad]
-            states = [self.state.get(parameter) for parameter in parameters]
-            if not parameters or not all(states):
-                return None  # torch's first step creates them
+        if number not in self._lists:
+            parameters = list(group["params"])
+            if not parameters or not all(self.state.get(parameter) for parameter in parameters):
+                return None  # torch's first step creates the states
+            states = [self.state[parameter] for parameter in parameters]
             kinds = {(p.device.type, p.dtype, p.layout) for p in parameters}
             if kinds - {("cpu", torch.float32, torch.strided), ("cpu", torch.float64, torch.strided)} or len(kinds) > 1:
                 return None
