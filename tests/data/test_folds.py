@@ -319,7 +319,7 @@ def test_a_missing_table_says_what_to_run(tmp_path: Path) -> None:
 
 def test_fits_can_read_tables_without_heavy_imports() -> None:
     heavy = "('sklearn', 'requests', 'torch', 'filelock')"
-    code = f"import sys, qlcnet.data.folds, qlcnet.data.fold_table; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, qlcnet.data.folds; print([name for name in {heavy} if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
 

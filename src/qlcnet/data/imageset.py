@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from qlcnet.whole_folder import whole_folder
 
 PARTS = ("train", "val", "test")  # of the official split, in the order in which the images are stored
 CHUNK = 16 << 20  # bytes of images held while a set is hashed or written
@@ -101,35 +102,21 @@ class ImageStream:
 
     def save(self, folder: Path) -> None:
         """Write `folder`, whole or not at all. Raises DataError, OSError."""
-        from filelock import FileLock  # fits read image sets and folds without it
-
         check_columns(self.shape, self.labels, self.parts, self.groups, self.class_names)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            for leftover in (beside, old):  # of a run that was killed
-                shutil.rmtree(leftover, ignore_errors=True)
-            beside.mkdir()
-            try:
-                digest = self._write_images(beside / "images.npy")
-                columns = {"labels": self.labels.astype("<i8"), "parts": self.parts.astype("<U5")}
-                if self.groups is not None:
-                    columns["groups"] = self.groups.astype("<i8")
-                for name, column in columns.items():
-                    with (beside / f"{name}.npy").open("wb") as file:
-                        np.save(file, column, allow_pickle=False)
-                        _sync(file)
-                names = {"class_names": list(self.class_names), "digest": digest, "shape": [int(n) for n in self.shape]}
-                with (beside / "about.json").open("w", encoding="utf-8", newline="\n") as text:
-                    json.dump({**self.about, **names}, text, sort_keys=True, indent=1, ensure_ascii=False)
-                    text.write("\n")
-                    _sync(text)
-                if folder.exists():
-                    folder.rename(old)
-                beside.rename(folder)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
-                shutil.rmtree(old, ignore_errors=True)
+        with whole_folder(folder) as beside:
+            digest = self._write_images(beside / "images.npy")
+            columns = {"labels": self.labels.astype("<i8"), "parts": self.parts.astype("<U5")}
+            if self.groups is not None:
+                columns["groups"] = self.groups.astype("<i8")
+            for name, column in columns.items():
+                with (beside / f"{name}.npy").open("wb") as file:
+                    np.save(file, column, allow_pickle=False)
+                    _sync(file)
+            names = {"class_names": list(self.class_names), "digest": digest, "shape": [int(n) for n in self.shape]}
+            with (beside / "about.json").open("w", encoding="utf-8", newline="\n") as text:
+                json.dump({**self.about, **names}, text, sort_keys=True, indent=1, ensure_ascii=False)
+                text.write("\n")
+                _sync(text)
 
     def _write_images(self, path: Path) -> str:
         """Write the .npy piece by piece (plain writes: a full disk is an error, in a memory map it is a crash)."""

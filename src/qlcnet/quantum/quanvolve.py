@@ -7,11 +7,9 @@ import json
 import logging
 import mmap
 import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.preview import choose_examples, draw_preview
 from qlcnet.quantum.qasm import to_openqasm
 from qlcnet.quantum.quanvolution import Quanvolution, prepare
+from qlcnet.whole_folder import whole_folder
 
 CHUNK_BYTES = 32 << 20  # of stored channels; two chunks are in memory, one computed while the other is written
 logger = logging.getLogger("qlcnet")
@@ -39,7 +38,7 @@ def quanvolve_task(raw_folder: Path, circuits: Mapping[str, config.Circuit], out
     Raises ValueError for images or circuits that cannot be, FileNotFoundError where there are no images.
     """
     images = _open_images(raw_folder)
-    with _whole_folder(out) as folder:
+    with whole_folder(out) as folder:
         for name, params in circuits.items():
             write_channels(images, name, prepare(params), folder / name)
         if circuits:
@@ -183,24 +182,3 @@ def _write_text(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into that takes the place of `folder` when all went well, and vanishes otherwise."""
-    from filelock import FileLock
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        for leftover in (beside, old):  # of a run that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
-        beside.mkdir()
-        try:
-            yield beside
-            if folder.exists():
-                folder.rename(old)
-            beside.rename(folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
