@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pennylane as qml
@@ -11,7 +12,6 @@ import pytest
 
 from qlcnet import config
 from qlcnet.quantum.circuits import (
-    FAMILIES,
     PatchCircuit,
     all_words,
     build_circuit,
@@ -23,6 +23,7 @@ from qlcnet.quantum.circuits import (
 from qlcnet.quantum.qasm import to_openqasm
 
 ANGLES = np.array([0.3, 1.1, 2.0, 2.9])
+FAMILIES = config.load_params(Path(__file__).resolve().parents[2] / "studies" / "circuit-families.yaml").circuits
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def simulate_openqasm(text: str, inputs: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "params",
-    [config.Circuit(), config.Circuit(encoding="rxy", ansatz="entangled", layers=3, uploads=2), FAMILIES["yx"]],
+    [config.Circuit(), config.Circuit(encoding="rxy", ansatz="entangled", layers=3, uploads=2), FAMILIES["xy"]],
 )
 def test_openqasm_computes_what_the_circuit_computes(params: config.Circuit) -> None:
     circuit = build_circuit(params)

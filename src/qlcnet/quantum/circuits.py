@@ -13,14 +13,6 @@ from qlcnet.quantum.ansatz import Ansatz, apply_ansatz, build_ansatz, linked_qub
 # The rotations by which each pixel's angle enters, in the order in which they act.
 ENCODINGS: dict[str, tuple[str, ...]] = {"ry": ("RY",), "rx": ("RX",), "rxy": ("RX", "RY"), "ryx": ("RY", "RX")}
 
-# The paper's families (Y-axis quanvolution) and its group's earlier X-axis and combined ones, by name.
-FAMILIES: dict[str, config.Circuit] = {
-    "y": config.Circuit(encoding="ry"),
-    "x": config.Circuit(encoding="rx"),
-    "xy": config.Circuit(encoding="rxy"),
-    "yx": config.Circuit(encoding="ryx"),
-}
-
 NOISELESS = config.Noise()
 QUBITS = 4  # a patch of 2 x 2 pixels: 0 top left, 1 top right, 2 bottom left, 3 bottom right
 NOISY_DEVICE = "default.mixed"
