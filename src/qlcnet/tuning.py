@@ -12,7 +12,7 @@ import numpy as np
 
 from qlcnet.config import Params, Training, fingerprint
 from qlcnet.paths import store_root
-from qlcnet.study.grid import circuits_of, numerics_of
+from qlcnet.study.grid import data_digests, hash_of_sources, numerics_of, weights_digest, with_whole_path
 from qlcnet.study.spec import DataPaths, FitSpec
 
 if TYPE_CHECKING:
@@ -46,12 +46,11 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     for kind, name, known in (("model", model, params.models), ("backbone", backbone, params.backbones)):
         if name not in known:
             raise TuningError(f"no {kind} {name!r} in params.yaml (there: {', '.join(known)})")
-    data = open_fit_data(DataPaths.of(root, task), circuits_of(params))
+    data = open_fit_data(DataPaths.of(root, task), params.models[model].circuits)
     data.folds = inner_folds(data.folds)
     folder = store_root(root) / ".qlcnet" / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"training": params.training, "model": params.models[model], "backbone": params.backbones[backbone]}
-    name = f"{task}/{backbone}/{model}/{fingerprint({**settings, 'tuning': params.tuning, 'seed': params.seed})[:8]}"
+    name = study_name(params, task, root, model, backbone)
     study = optuna.create_study(
         study_name=name,
         storage=JournalStorage(JournalFileBackend(str(folder / "journal.log"))),
@@ -62,11 +61,27 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     )
     fold = data.folds.folds[0]
     spec = FitSpec(
-        task, backbone, model, 0, fold, params.seed, params.backbones[backbone], params.models[model], params.training,
-        numerics_of(params)["device"],
+        task, backbone, model, 0, fold, params.seed, with_whole_path(params.backbones[backbone], root),
+        params.models[model], params.training, numerics_of(params)["device"],
     )  # fmt: skip
     study.optimize(lambda trial: _score(trial, spec, data, params), n_trials=trials, catch=(RuntimeError, ValueError))
     return _summary(study, params)
+
+
+def study_name(params: Params, task: str, root: Path, model: str, backbone: str) -> str:
+    """Task, network and a fingerprint of all that decides a trial's score: trials under one name can be compared."""
+    decides = {
+        "training": params.training,
+        "model": params.models[model],
+        "backbone": params.backbones[backbone],
+        "pretrained": weights_digest(backbone, params.backbones[backbone], root),
+        "tuning": params.tuning,
+        "seed": params.seed,
+        "data": data_digests(root, task, params.models[model].circuits),
+        "sources": hash_of_sources(),
+        "tuple": numerics_of(params),
+    }
+    return f"{task}/{backbone}/{model}/{fingerprint(decides)[:8]}"
 
 
 def inner_folds(table: FoldTable) -> FoldTable:
@@ -104,7 +119,7 @@ def _score(trial: optuna.Trial, spec: FitSpec, data: FitData, params: Params) ->
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    training = Training.model_validate({**params.training.model_dump(), **drawn})
+    training = Training.model_validate({**params.training.model_dump(exclude_unset=True), **drawn})
     result = fit_fold(replace(spec, training=training), data, on_epoch)
     return result.history[-1][metric]
 

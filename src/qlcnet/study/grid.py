@@ -76,7 +76,7 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     training = {
         key: value for key, value in canonical(params.training).items() if key != "device"
     }  # in the tuple, resolved
-    weights = {name: _weights_digest(name, backbone, root) for name, backbone in params.backbones.items()}
+    weights = {name: weights_digest(name, backbone, root) for name, backbone in params.backbones.items()}
     grid = _empty_grid(params, task, TaskShape.of_files(DataPaths.of(root, task), folds, len(class_names)))
     for spec in _specs(params, task, folds.repeats, folds.folds, numerics["device"]):
         config = {
@@ -103,21 +103,21 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
             "tuple": numerics,
         }
         config["fingerprint"] = fingerprint(config)
-        backbone = _with_whole_path(spec.backbone, root)  # config.json keeps the path as it is in params.yaml
+        backbone = with_whole_path(spec.backbone, root)  # config.json keeps the path as it is in params.yaml
         grid.specs.append(replace(spec, fingerprint=config["fingerprint"], backbone=backbone))
         grid.configs[config["fingerprint"]] = config
     grid.todo = [spec for spec in grid.specs if spec.fingerprint not in store]
     return grid
 
 
-def _with_whole_path(backbone: Backbone, root: Path) -> Backbone:
+def with_whole_path(backbone: Backbone, root: Path) -> Backbone:
     """A path of pretrained weights is relative to the project, wherever `train` was started."""
     if not isinstance(backbone.pretrained, str):
         return backbone
     return backbone.model_copy(update={"pretrained": str(root / backbone.pretrained)})
 
 
-def _weights_digest(name: str, backbone: Backbone, root: Path) -> str | None:
+def weights_digest(name: str, backbone: Backbone, root: Path) -> str | None:
     """SHA-256 of a local file of pretrained weights: its content decides a fit, not its path."""
     if not isinstance(backbone.pretrained, str):
         return None
