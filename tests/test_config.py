@@ -91,6 +91,8 @@ def test_the_committed_params_are_the_demo() -> None:
         ("datasets/digits/source/sise", 28, "datasets.digits.source.sise: unknown key"),
         ("datasets/digits/protocol/folds", 1, "datasets.digits.protocol.folds"),
         ("datasets/digits/protocol", {"kind": "official", "grouped": True}, "`grouped` has no meaning"),
+        ("datasets/digits/protocol", {"kind": "official", "folds": 5}, "digits.protocol: `folds` has no meaning"),
+        ("training/momentum", 0.9, "training: the optimizer `adam` does not read `momentum`"),
         ("backbones/lcnet_050", {"strides": [2, 2, 2, 2, 3]}, "backbones.lcnet_050.strides"),
         ("backbones/LCNet 050", {}, "backbones"),
         ("datasets", {}, "datasets: dictionary should have at least 1 item"),

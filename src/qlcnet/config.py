@@ -84,7 +84,8 @@ class Protocol(Section):
     """How images become folds.
 
     pooled-cv: stratified k folds over all images. train-cv: folds over the training part, the test part scored
-    beside. official: the set's own split, as one fold: its validation part steers, its test part is scored.
+    beside. official: the set's own split, as one fold: its validation part is
+    watched while training (predictions come from the weights after the last epoch), its test part is scored.
     """
 
     kind: Literal["pooled-cv", "train-cv", "official"] = "pooled-cv"
@@ -96,6 +97,8 @@ class Protocol(Section):
     def _official_is_one_split(self) -> Protocol:
         if self.kind == "official" and self.grouped:
             raise ValueError("`grouped` has no meaning for the official split, which is taken as it is")
+        if self.kind == "official" and "folds" in self.model_fields_set:
+            raise ValueError("`folds` has no meaning for the official split, which is one fold; remove it")
         return self
 
 
@@ -236,6 +239,12 @@ class Training(Section):
     input_size: int | None = Field(default=None, ge=8, le=512)  # pixels; None: as stored
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _momentum_is_read(self) -> Training:
+        if self.optimizer != "sgd" and "momentum" in self.model_fields_set:
+            raise ValueError(f"the optimizer `{self.optimizer}` does not read `momentum`; remove it, or use sgd")
+        return self
 
 
 class Report(Section):

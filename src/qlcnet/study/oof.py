@@ -15,7 +15,7 @@ from qlcnet.study.fold_folder import PREDICTIONS, read_config
 from qlcnet.study.metrics import check_predictions
 
 VALIDATION, TEST = 0, 1  # `part` of a row of predictions.safetensors
-# Which part is scored: with the set's own split the validation part steers, so only the test part is out of fold.
+# Which part is scored. The set's own split has a test part, and its validation part is watched in training.
 SCORED_PART = {"pooled-cv": VALIDATION, "train-cv": VALIDATION, "official": TEST}
 _REPEAT, _FOLD = re.compile(r"repeat-(\d+)$"), re.compile(r"fold-(\d+)$")
 

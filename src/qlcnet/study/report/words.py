@@ -10,7 +10,7 @@ from qlcnet.config import Model, Protocol, Training
 def protocol_words(protocol: Protocol) -> str:
     """For example `grouped stratified 5-fold cross-validation, 2 repeats`."""
     if protocol.kind == "official":
-        words = "the set's own split: validation part steers, test part is scored"
+        words = "the set's own split: validation part is watched while training, test part is scored"
     else:
         words = f"stratified {protocol.folds}-fold cross-validation"
         words = f"grouped {words}" if protocol.grouped else words
