@@ -59,12 +59,21 @@ class DaskEngine:
     """Fits on the workers of a Dask scheduler, wherever they run. One fit a worker, whatever its threads.
 
     The scheduler only carries: which worker gets which fit is decided here, so that long fits start first, a worker
-    that joins late is used as soon as it is there, and one whose versions differ never is. Raises ClusterError.
+    that joins late is used as soon as it is there, and one whose versions differ, or that lacks the `device` of the
+    fits, never is. `weights`: local files of pretrained weights that the fits read. Raises ClusterError.
     """
 
-    def __init__(self, scheduler: str, paths: DataPaths, circuits: Collection[str], on_event: OnEvent) -> None:
-        self.scheduler = scheduler
-        self.files = transfer.TaskFiles.of(paths, circuits)
+    def __init__(
+        self,
+        scheduler: str,
+        paths: DataPaths,
+        circuits: Collection[str],
+        on_event: OnEvent,
+        weights: Collection[str] = (),
+        device: str = "cpu",
+    ) -> None:
+        self.scheduler, self.device = scheduler, device
+        self.files = transfer.TaskFiles.of(paths, circuits, weights)
         self._own: dict[str, Any] = {"versions": versions(), "cpu": cpu_features()}
         self._topic = f"qlcnet-{self.files.digest}-{time.time_ns()}"
         self._workers: dict[str, _Worker] = {}
@@ -162,7 +171,11 @@ class DaskEngine:
             return f"{answer!r}; install the same qlcnet there, with `pip install qlcnet[cluster]`"
         own, other = self._own["versions"], answer["versions"]
         differ = [f"{name} {other[name]} there, {own[name]} here" for name in own if other[name] != own[name]]
-        return "; ".join(differ) + "; install the same versions (requirements.lock), restart it" if differ else None
+        if differ:
+            return "; ".join(differ) + "; install the same versions (requirements.lock), restart it"
+        if self.device == "cuda" and not answer["accelerators"]:
+            return "it has no CUDA device, and these fits need one; set training.device to cpu, or start it elsewhere"
+        return None
 
     def _take_in(self, answers: dict[str, dict[str, Any]]) -> list[str]:
         """Send the files to new workers that do not see them, once a spool folder; returns why some lack them."""

@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from qlcnet.study import transfer
+from qlcnet.study import machine, transfer
 from qlcnet.study.grid import hash_of_sources
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
@@ -33,6 +33,7 @@ def describe_worker(files: transfer.TaskFiles, dask_worker: Any = None) -> dict[
         "host": socket.gethostname(),
         "cpu": cpu_features(),
         "threads": dask_worker.state.nthreads,
+        "accelerators": machine.accelerators(),
         "paths": transfer.paths_seen(files, dask_worker),
         "spool": (socket.gethostname(), str(transfer.spool_of(dask_worker, files.digest))),
     }
@@ -72,6 +73,6 @@ def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, to
             while len(_opened) >= MOST_OPENED:
                 del _opened[next(iter(_opened))]
             _opened[files.digest] = open_fit_data(paths, files.circuits)
-        result = fit_fold(spec, _opened[files.digest], on_epoch)
+        result = fit_fold(files.seen_by(spec, paths), _opened[files.digest], on_epoch)
     result.host = socket.gethostname()
     return result

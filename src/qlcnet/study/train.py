@@ -61,12 +61,12 @@ def _engine_for(
     params: Params, grid: Grid, root: Path, workers: int | None, scheduler: str | None
 ) -> Callable[[OnEvent], Engine]:
     """What opens the engine when the first fit is to run, and again after its workers died."""
-    paths, circuits = DataPaths.of(root, grid.task), circuits_of(params)
+    paths, circuits, device = DataPaths.of(root, grid.task), circuits_of(params), grid.specs[0].device
     if scheduler:
         from qlcnet.study.cluster import DaskEngine
 
-        return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event)
-    device = grid.specs[0].device
+        weights = dict.fromkeys(w for spec in grid.todo if isinstance(w := spec.backbone.pretrained, str))
+        return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event, tuple(weights), device)
     gpus = machine.accelerators() if device == "cuda" else ()
     count = workers or _as_many_as_fit(params, grid, paths.size(circuits) if device == "cuda" else 0)
     return lambda on_event: LocalEngine(paths, circuits, min(count, len(grid.todo)), on_event, gpus)

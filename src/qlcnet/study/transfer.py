@@ -8,11 +8,11 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qlcnet.study.spec import DataPaths
+from qlcnet.study.spec import DataPaths, FitSpec
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -24,17 +24,23 @@ SPOOL = "qlcnet"  # folder below Dask's scratch space on a worker's own disk
 
 @dataclass(frozen=True)
 class TaskFiles:
-    """The files that fits of a task read, and one digest of their contents."""
+    """The files that fits of a task read, and one digest of their contents.
+
+    `weights`: local files of pretrained weights, by the paths that specs name.
+    """
 
     paths: DataPaths
     circuits: tuple[str, ...]
     digest: str
+    weights: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, paths: DataPaths, circuits: Iterable[str]) -> TaskFiles:
+    def of(cls, paths: DataPaths, circuits: Iterable[str], weights: Iterable[str] = ()) -> TaskFiles:
         """Raises OSError when a file is missing, KeyError or ValueError when one is damaged."""
-        names = tuple(circuits)
+        names, weights = tuple(circuits), tuple(weights)
         total = hashlib.sha256()
+        for path in map(Path, weights):
+            total.update(hashlib.sha256(path.read_bytes()).digest())
         for name, path in _small_files(paths, names):
             total.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
         # the large arrays by the digest that their stage wrote beside them: hashing them again would read them whole
@@ -42,12 +48,21 @@ class TaskFiles:
             total.update(str(json.loads(card.read_text(encoding="utf-8"))["digest"]).encode() + b"\0")
         for _, path in _large_files(paths, names):
             total.update(str(path.stat().st_size).encode() + b"\0")
-        return cls(paths, names, total.hexdigest()[:32])
+        return cls(paths, names, total.hexdigest()[:32], weights)
 
     def each(self) -> Iterator[tuple[str, Path]]:
         """(name below the spool folder, path here) of every file."""
         yield from _small_files(self.paths, self.circuits)
         yield from _large_files(self.paths, self.circuits)
+        yield from ((_spooled_weights(i, path), Path(path)) for i, path in enumerate(self.weights))
+
+    def seen_by(self, spec: FitSpec, paths: DataPaths) -> FitSpec:
+        """`spec` for a worker that has the files at `paths`: its pretrained weights lie beside them."""
+        path = spec.backbone.pretrained
+        if paths == self.paths or not isinstance(path, str):
+            return spec
+        there = paths.raw.parent / _spooled_weights(self.weights.index(path), path)
+        return replace(spec, backbone=spec.backbone.model_copy(update={"pretrained": str(there)}))
 
     @property
     def size(self) -> int:
@@ -66,6 +81,10 @@ def _large_files(paths: DataPaths, circuits: tuple[str, ...]) -> Iterator[tuple[
     yield from ((f"quanvolved/{c}/channels.npy", paths.quanvolved / c / "channels.npy") for c in circuits)
 
 
+def _spooled_weights(number: int, path: str) -> str:
+    return f"weights/{number}{Path(path).suffix}"
+
+
 def spooled(spool: Path) -> DataPaths:
     """Where the files of a task lie in a spool folder."""
     return DataPaths(spool / "raw", spool / "folds.csv", spool / "quanvolved")
@@ -82,7 +101,7 @@ def spool_of(worker: Any, digest: str) -> Path:
 def paths_seen(files: TaskFiles, worker: Any) -> DataPaths | None:
     """Where this worker finds the files: at the same place (a shared file system), in the spool folder, or nowhere."""
     try:
-        if TaskFiles.of(files.paths, files.circuits).digest == files.digest:
+        if TaskFiles.of(files.paths, files.circuits, files.weights).digest == files.digest:
             return files.paths
     except (OSError, KeyError, ValueError):
         pass

@@ -1,0 +1,100 @@
+"""The files of a task on their way to a worker that does not see them, pretrained weights among them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from qlcnet.study import transfer
+from qlcnet.study.cluster import DaskEngine
+from qlcnet.study.cluster_worker import describe_worker
+from qlcnet.study.spec import DataPaths
+from qlcnet.study.transfer import TaskFiles
+from tests.study.projects import TASK, make_project, plan
+
+WEIGHTS = "weights/own.safetensors"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / WEIGHTS).write_bytes(b"weights" * 100)
+    make_project(tmp_path, backbones={"lcnet_035": {"pretrained": WEIGHTS}, "lcnet_050": {}})
+    return tmp_path
+
+
+def worker_at(folder: Path) -> Any:
+    return SimpleNamespace(local_directory=str(folder / "worker-1"), state=SimpleNamespace(nthreads=1))
+
+
+def send(files: TaskFiles, worker: Any) -> DataPaths:
+    """What transfer.send makes a worker do, without the network; small chunks."""
+    for name, path in files.each():
+        data = path.read_bytes()
+        for offset in range(0, len(data), 300):
+            transfer.write_chunk(files.digest, "t", name, offset, data[offset : offset + 300], dask_worker=worker)
+    transfer.commit_spool(files.digest, "t", dask_worker=worker)
+    return transfer.spooled(transfer.spool_of(worker, files.digest))
+
+
+def test_pretrained_weights_are_sent_and_specs_name_the_copy(root: Path, tmp_path: Path) -> None:
+    own = str(root / WEIGHTS)
+    files = TaskFiles.of(DataPaths.of(root, TASK), ("ry",), (own,))
+    pretrained, scratch = (
+        next(spec for spec in plan_specs(root) if spec.backbone_name == name) for name in ("lcnet_035", "lcnet_050")
+    )
+    assert pretrained.backbone.pretrained == own
+    assert files.seen_by(pretrained, files.paths) is pretrained, "where the files are seen, nothing changes"
+
+    elsewhere = replace(files, paths=DataPaths.of(tmp_path / "not-on-this-host", TASK))
+    worker = worker_at(tmp_path / "scratch")
+    assert transfer.paths_seen(elsewhere, worker) is None
+    paths = send(files, worker)
+    assert transfer.paths_seen(elsewhere, worker) == paths
+    there = files.seen_by(pretrained, paths)
+    copy = Path(str(there.backbone.pretrained))
+    assert copy.is_relative_to(tmp_path / "scratch")
+    assert copy.suffix == ".safetensors"
+    assert copy.read_bytes() == (root / WEIGHTS).read_bytes()
+    assert there == replace(pretrained, backbone=there.backbone)
+    assert files.seen_by(scratch, paths) is scratch
+
+    transfer.remove_spool(files.digest, dask_worker=worker)
+    assert not copy.exists()
+
+
+def plan_specs(root: Path) -> Any:
+    from qlcnet.config import load_params
+
+    return plan(load_params(root / "params.yaml"), root)[0].specs
+
+
+def test_a_worker_with_other_weights_at_the_same_path_does_not_see_the_files(root: Path, tmp_path: Path) -> None:
+    own = str(root / WEIGHTS)
+    files = TaskFiles.of(DataPaths.of(root, TASK), ("ry",), (own,))
+    worker = worker_at(tmp_path / "scratch")
+    assert transfer.paths_seen(files, worker) == files.paths
+    (root / WEIGHTS).write_bytes(b"others")
+    assert transfer.paths_seen(files, worker) is None
+    (root / WEIGHTS).unlink()
+    assert transfer.paths_seen(files, worker) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "refused"),
+    [("cpu", (), False), ("cpu", ("0",), False), ("cuda", ("0",), False), ("cuda", (), True)],
+)
+def test_a_worker_without_cuda_gets_no_fits_for_cuda(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, there: tuple[str, ...], refused: bool
+) -> None:
+    monkeypatch.setattr("qlcnet.study.machine.accelerators", lambda: there)
+    answer = describe_worker(TaskFiles.of(DataPaths.of(root, TASK), ()), dask_worker=worker_at(tmp_path))
+    engine = object.__new__(DaskEngine)
+    engine.device, engine._own = device, {"versions": answer["versions"]}
+    why = engine._why_not(answer)
+    assert bool(why) is refused
+    assert not why or ("no CUDA device" in why and "training.device" in why)
