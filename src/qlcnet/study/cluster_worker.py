@@ -9,7 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from qlcnet.study import machine, transfer
-from qlcnet.study.grid import hash_of_sources
+from qlcnet.study.executors import check_sources
+from qlcnet.study.sources import LOADED
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def describe_worker(files: transfer.TaskFiles, dask_worker: Any = None) -> dict[
 def versions() -> dict[str, str]:
     """Of what decides a result."""
     packages = {name: importlib.metadata.version(name) for name in DECIDING_PACKAGES}
-    return {**packages, "qlcnet sources": hash_of_sources()}
+    return {**packages, "qlcnet sources": LOADED}  # not what lies on disk: a worker keeps what it imported
 
 
 def cpu_features() -> list[str]:
@@ -58,6 +59,7 @@ def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, to
     from qlcnet.study.fit import fit_fold
     from qlcnet.study.fit_data import open_fit_data
 
+    check_sources(spec)
     worker = get_worker()
     key = worker.get_current_task()
 

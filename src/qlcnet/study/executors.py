@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qlcnet.study import machine
+from qlcnet.study import machine, sources
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ OnEvent = Callable[[Event], None]
 
 class EngineError(RuntimeError):
     """An engine cannot go on: an error of the whole grid, not of a fit."""
+
+
+class SourcesChangedError(EngineError):
+    """A worker's code is not the code that the grid was planned for: its fits would be kept under a wrong name."""
 
 
 class Engine(Protocol):
@@ -102,7 +106,17 @@ def open_cached(paths: DataPaths, circuits: Collection[str]) -> FitData:
     return _opened[key]
 
 
+def check_sources(spec: FitSpec) -> None:
+    """Raises SourcesChangedError unless this worker has loaded the code that `spec` was planned for, and it is there.
+
+    What it loaded decides; what lies on disk, too, because some modules are imported when a fit needs them.
+    """
+    if not sources.LOADED == spec.sources == sources.hash_of_sources():
+        raise SourcesChangedError("the sources changed while the grid ran; run again (finished fits are kept)")
+
+
 def _run_local(spec: FitSpec, paths: DataPaths, circuits: tuple[str, ...]) -> FitResult:
+    check_sources(spec)
     from qlcnet.study.fit import fit_fold
 
     _events.put(("start", spec.fingerprint, f"pid {os.getpid()}"))

@@ -15,22 +15,12 @@ from typing import Any
 
 from qlcnet.config import Backbone, Params, canonical, fingerprint
 from qlcnet.study.fold_folder import fold_path
+from qlcnet.study.machine import accelerators
+from qlcnet.study.sources import hash_of_sources
 from qlcnet.study.spec import DataPaths, FitSpec
 from qlcnet.study.store import FoldStore
 from qlcnet.study.workload import NetworkKind, TaskShape
 
-# The code that determines what a fit gives. dvc.yaml's train stage depends on the same list (a test compares them).
-FIT_SOURCES = (
-    "models",
-    "quantum/head.py",
-    "quantum/adjoint.py",
-    "quantum/ansatz.py",
-    "quantum/fresh_shots.py",
-    "data/fold_table.py",
-    "data/batches.py",
-    "study/fit.py",
-    "study/fit_data.py",
-)
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
 DECIDING = ("src", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 
@@ -104,7 +94,7 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
         }
         config["fingerprint"] = fingerprint(config)
         backbone = with_whole_path(spec.backbone, root)  # config.json keeps the path as it is in params.yaml
-        grid.specs.append(replace(spec, fingerprint=config["fingerprint"], backbone=backbone))
+        grid.specs.append(replace(spec, fingerprint=config["fingerprint"], sources=sources, backbone=backbone))
         grid.configs[config["fingerprint"]] = config
     grid.todo = [spec for spec in grid.specs if spec.fingerprint not in store]
     return grid
@@ -201,7 +191,11 @@ def data_digests(root: Path, task: str, circuits: Sequence[str]) -> dict[str, An
         "images": about["digest"],
         "class_names": about["class_names"],
         "folds": hashlib.sha256(folds.read_bytes()).hexdigest(),
-        "channels": {name: card["digest"] for name, card in cards.items()},
+        # the count of evaluations is part of a fit's record
+        "channels": {
+            name: {"digest": card["digest"], "qnode_evaluations": card["qnode_evaluations"]}
+            for name, card in cards.items()
+        },
     }
 
 
@@ -210,7 +204,7 @@ def numerics_of(params: Params) -> dict[str, Any]:
     device = params.training.device
     if device == "auto":
         # a look at the device nodes instead of a 4 s import of torch; the worker finds out if torch cannot use it
-        device = "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "cpu"
+        device = "cuda" if accelerators() else "cpu"
     return {
         "torch": importlib.metadata.version("torch"),
         "threads": 1,
@@ -218,17 +212,6 @@ def numerics_of(params: Params) -> dict[str, Any]:
         "device": device,
         "precision": params.training.precision,
     }
-
-
-def hash_of_sources() -> str:
-    """One hash over the files that determine a fit."""
-    package = Path(__file__).resolve().parents[1]
-    total = hashlib.sha256()
-    for name in FIT_SOURCES:
-        path = package / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            total.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return total.hexdigest()[:32]
 
 
 def git_state(root: Path) -> tuple[str | None, bool | None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qlcnet.config import Backbone, Model, Training
+from qlcnet.study.sources import LOADED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +29,7 @@ class FitSpec:
     training: Training
     device: str  # "cpu" or "cuda"; `auto` is resolved before
     fingerprint: str = ""
+    sources: str = LOADED  # hash of the code that it was planned for
 
     @property
     def name(self) -> str:
