@@ -78,6 +78,8 @@ def test_the_committed_params_are_the_demo() -> None:
             {"noise": {"depolarizing": 0.1}, "device": "lightning.qubit"},
             "circuits.ry: device 'lightning.qubit' cannot run `noise`",
         ),
+        ("circuits/ry", {"device_shots": 9, "shots": 9}, "circuits.ry: `device_shots` samples the grid"),
+        ("circuits/ry", {"tolerance": 0.1, "storage": "uint8"}, "circuits.ry: `storage: uint8` holds values from -1"),
         ("models/hybrid/inputs", ["quanv:ry/4"], "models.hybrid.inputs: 'quanv:ry/4': ry has the channels 0 to 3"),
         ("models/hybrid/inputs", ["picture"], "'picture' is no input; allowed: image, grey, quanv:<circuit>"),
         ("circuits/ry/stride", 0, "circuits.ry.stride: input should be greater than or equal to 1 (given 0)"),

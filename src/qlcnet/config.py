@@ -138,8 +138,11 @@ class Circuit(Section):
     colour: Literal["grey", "channels"] = "grey"  # one circuit on the grey image, or one on each colour channel
     stride: int = Field(default=1, ge=1)
     padding: Literal["same", "valid"] | Annotated[int, Field(ge=0, le=8)] = "same"  # repeats the border pixels
-    engine: Literal["exact", "pennylane"] = "exact"
+    # exact: the polynomial on all cores; torch: the same on an accelerator, if there is one; pennylane: every patch
+    engine: Literal["exact", "torch", "pennylane"] = "exact"
     device: str = "default.qubit"  # a PennyLane device; noise needs default.mixed, chosen by itself
+    device_shots: int | None = Field(default=None, ge=1)  # of each evaluation on the grid that fixes the polynomial
+    tolerance: float = Field(default=1e-8, gt=0, le=1)  # of that polynomial, checked against the device
     noise: Noise = Noise()
     shots: int | None = Field(default=None, ge=1)  # None: exact expectation values
     shots_drawn: Literal["stored", "fresh"] = "stored"  # once, or again each epoch
@@ -151,6 +154,20 @@ class Circuit(Section):
         if not self.noise.is_none and self.device not in ("default.qubit", "default.mixed"):
             raise ValueError(
                 f"device {self.device!r} cannot run `noise`; leave `device` out (default.mixed is then used)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sampled_grid_makes_sense(self) -> Circuit:
+        if self.device_shots is not None and (self.engine == "pennylane" or self.shots is not None):
+            raise ValueError(
+                "`device_shots` samples the grid behind a polynomial of expectation values; leave it out beside "
+                "`shots` and `engine: pennylane`"
+            )
+        if self.tolerance > 1e-6 and self.storage == "uint8":
+            raise ValueError(
+                f"`storage: uint8` holds values from -1 to 1, which a polynomial with the `tolerance` "
+                f"{self.tolerance:g} may leave; use float16"
             )
         return self
 

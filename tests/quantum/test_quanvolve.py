@@ -113,6 +113,22 @@ def test_log_says_speed_and_warnings(raw: Path, tmp_path: Path, caplog: pytest.L
     assert "Channel 0 is a function of a single pixel (top left)" in caplog.text
 
 
+def test_the_qnodes_own_runs_are_counted(raw: Path, tmp_path: Path) -> None:
+    images = np.zeros((3, 4, 4, 1), np.uint8)
+    images[1, 0, 0] = 200  # top left of one patch, and of no other: the border is repeated below and to the right
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    np.save(folder / "images.npy", images)
+    circuits = {name: config.Circuit(engine=name) for name in ("exact", "torch", "pennylane")}  # type: ignore[arg-type]
+    quanvolve_task(folder, circuits, tmp_path / "out")
+    cards = {name: json.loads((tmp_path / "out" / name / "circuit.json").read_text()) for name in circuits}
+    counts = {name: card["qnode_evaluations"] for name, card in cards.items()}
+    assert counts == {"exact": 81, "torch": 81, "pennylane": 81 + 2}
+    assert "torch" in cards["torch"]["versions"]
+    assert "torch" not in cards["exact"]["versions"]
+    assert cards["torch"]["computed_on"] in ("cpu", "cuda")
+
+
 def test_no_circuits_is_an_empty_folder(raw: Path, tmp_path: Path) -> None:
     quanvolve_task(raw, {}, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

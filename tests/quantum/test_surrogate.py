@@ -13,6 +13,7 @@ import pytest
 from qlcnet import config
 from qlcnet.quantum.circuits import build_circuit, make_qnode
 from qlcnet.quantum.polynomial import TrigPolynomial
+from qlcnet.quantum.quanvolution import prepare
 from qlcnet.quantum.surrogate import DegreeError, evaluate, fit_polynomial
 
 NOISE = config.Noise(depolarizing=0.05, amplitude_damping=0.1, phase_damping=0.15, readout_flip=0.02)
@@ -110,6 +111,17 @@ def test_a_device_that_samples_is_refused_with_the_way_out() -> None:
     rough = fit_polynomial(make_qnode(circuit, shots=2000, seed=1), 4, 1, tolerance=0.3)
     exact = fit_polynomial(make_qnode(circuit), 4, 1)
     assert np.abs(rough.coefficients - exact.coefficients).max() < 0.1
+
+
+def test_params_can_ask_for_a_sampled_grid() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 1), dtype=np.uint8)
+    with pytest.raises(DegreeError, match="raise the tolerance"):
+        prepare(config.Circuit(device_shots=2000))
+    sampled = prepare(config.Circuit(device_shots=2000, tolerance=0.3))
+    exact = prepare(config.Circuit())
+    error = np.abs(sampled(images).astype(float) - exact(images)).max()
+    assert 1e-3 < error < 0.2
+    assert np.array_equal(sampled(images), prepare(config.Circuit(device_shots=2000, tolerance=0.3))(images))
 
 
 def test_nan_and_impossible_sizes_are_refused() -> None:

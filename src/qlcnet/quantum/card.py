@@ -60,8 +60,8 @@ class CircuitCard:
 
     `dependence`: for each channel the pixels (0 top left … 3 bottom right) that really change it. `affine`: for each
     channel scale and offset of its noise, None where it changes the function, and None for a circuit without noise.
-    `storage_error`: largest difference of a stored to an exact value. `qnode_evaluations`: of the circuit, for any
-    number of images.
+    `storage_error`: largest difference of a stored to an exact value. `qnode_evaluations`: of the circuit, on
+    the grid and, with the engine `pennylane`, on the distinct patches of the images.
     """
 
     drawing: str
@@ -84,7 +84,8 @@ def describe(quanvolution: Quanvolution) -> CircuitCard:
     channels = range(polynomial.outputs)
     affine = None
     if not circuit.noise.is_none:
-        params = quanvolution.params.model_copy(update={"noise": circuit.noiseless().noise, "shots": None})
+        exact = {"noise": circuit.noiseless().noise, "shots": None, "device_shots": None, "tolerance": 1e-8}
+        params = quanvolution.params.model_copy(update=exact)
         noiseless = prepare_circuit(circuit.noiseless(), params).channels_polynomial
         affine = affine_of_noiseless(polynomial, noiseless)
     return CircuitCard(
@@ -95,7 +96,7 @@ def describe(quanvolution: Quanvolution) -> CircuitCard:
         warnings=tuple(warnings_for(polynomial, affine, quanvolution.params.shots is not None)),
         affine=affine,
         storage_error=quanvolution.storage.error,
-        qnode_evaluations=quanvolution.evaluations,
+        qnode_evaluations=quanvolution.evaluations + quanvolution.tally.patches,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -32,12 +32,20 @@ SLICES_PER_THREAD = 4  # so that a busy core does not hold up the others
 QNODE_BATCH = 4096  # patches in one broadcast call of the `pennylane` engine
 
 
+@dataclass
+class Tally:
+    """Counts the patches on which the QNode itself was run (engine `pennylane`)."""
+
+    patches: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Quanvolution:
     """A circuit ready to run over images.
 
     `polynomial` has an output for each of `words`, products of Pauli-Z: each qubit's own, and, where shots are drawn,
     the products that fix their joint distribution. `evaluations`: QNode evaluations on the grid that fixed it.
+    `tally`: those that came after it.
     """
 
     params: config.Circuit
@@ -45,6 +53,7 @@ class Quanvolution:
     words: tuple[Word, ...]
     polynomial: TrigPolynomial
     evaluations: int
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def storage(self) -> Storage:
@@ -96,6 +105,8 @@ class Quanvolution:
         threads = threads or available_cores()
         if self.params.engine == "pennylane":
             run_qnode(self, images, out, storage, first_image)
+        elif self.params.engine == "torch":
+            run_torch(self, images, out, storage, first_image)
         elif threads == 1 or len(images) == 1:
             run_exact(self, images, out, storage, first_image)
         else:
@@ -118,7 +129,9 @@ def prepare_circuit(circuit: PatchCircuit, params: config.Circuit) -> Quanvoluti
         words = single_words(circuit.qubits)
     else:
         words = all_words(circuit.qubits) if params.shots_drawn == "fresh" else joint_words(circuit.groups)
-    polynomial = fit_polynomial(make_qnode(circuit, params.device, words), circuit.qubits, circuit.degree)
+    sampled = params.device_shots is not None
+    qnode = make_qnode(circuit, params.device, words, params.device_shots, params.shots_seed if sampled else None)
+    polynomial = fit_polynomial(qnode, circuit.qubits, circuit.degree, tolerance=params.tolerance, is_sampled=sampled)
     return Quanvolution(params, circuit, words, polynomial, (2 * circuit.degree + 1) ** circuit.qubits)
 
 
@@ -157,6 +170,28 @@ def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
         out[start : start + step] = storage.encode(values)
 
 
+def run_torch(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], storage: Storage, first: int) -> None:
+    """Fill `out` by the polynomial in torch, on the accelerator where there is one. Rounds other than the kernel."""
+    from qlcnet.quantum.torch_quanvolution import channel_values
+
+    module = _torch_module(q)
+    step = module.images_at_a_time(*images.shape[1:])
+    for start in range(0, len(images), step):
+        values = channel_values(module, images[start : start + step])
+        if q.params.shots is not None and not q.is_fresh:
+            values = _with_shots(q, values.reshape(*values.shape[:3], -1, len(q.words)), first + start)
+        out[start : start + step] = storage.encode(values)
+
+
+@lru_cache(maxsize=4)
+def _torch_module(q: Quanvolution) -> Any:
+    from qlcnet.quantum.torch_quanvolution import TorchQuanvolution, accelerator
+
+    p = q.params
+    module = TorchQuanvolution(q.polynomial.coefficients, p.colour, p.stride, p.padding)
+    return module.to(accelerator())
+
+
 def _with_shots(q: Quanvolution, words: NDArray[np.float32], first_image: int) -> NDArray[np.float32]:
     from qlcnet.quantum.shots import sample_shots
 
@@ -181,6 +216,7 @@ def run_qnode(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
     else:
         seed = int(np.random.SeedSequence([q.params.shots_seed, first]).generate_state(1)[0])
         qnode = make_qnode(q.circuit, q.params.device, None, q.params.shots, seed)
+    q.tally.patches += len(flat)
     pieces = [flat[i : i + QNODE_BATCH] for i in range(0, len(flat), QNODE_BATCH)]
     values = np.concatenate([evaluate(qnode, pixel_angles(p).T, compare=back is not None).T for p in pieces])
     out[...] = storage.encode(values if back is None else values[back.ravel()]).reshape(out.shape)

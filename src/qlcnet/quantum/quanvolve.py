@@ -49,7 +49,8 @@ def write_channels(images: NDArray[np.uint8], name: str, quanvolution: Quanvolut
     """Run one circuit over images (an array or memory map) into `folder`; log images a second."""
     folder.mkdir(parents=True)
     check_images(images)
-    quanvolution(images[:1])  # compiles or loads the kernel, which is not what is measured
+    if quanvolution.params.engine != "pennylane":
+        quanvolution(images[:1])  # compiles or loads the kernel, which is not what is measured
     start = time.perf_counter()
     digest = stream_channels(images, quanvolution, folder / "channels.npy", name)
     seconds = time.perf_counter() - start
@@ -113,13 +114,17 @@ def circuit_data(name: str, quanvolution: Quanvolution, shape: tuple[int, ...], 
     stored = quanvolution.stored_shape(shape)
     colours = shape[3] if quanvolution.params.colour == "channels" else 1
     storage = quanvolution.storage
+    in_torch = quanvolution.params.engine == "torch"
+    if in_torch:
+        from qlcnet.quantum.torch_quanvolution import accelerator
     return {
         "name": name,
         "params": quanvolution.params.model_dump(mode="json"),
         "circuit": quanvolution.circuit.to_data(),
         "words": [list(word) for word in quanvolution.words],
         "polynomial": quanvolution.polynomial.to_data(),
-        "versions": {"pennylane": version("pennylane")},
+        "versions": {"pennylane": version("pennylane")} | ({"torch": version("torch")} if in_torch else {}),
+        "computed_on": accelerator() if in_torch else "cpu",
         "decode": {"scale": storage.scale, "offset": storage.offset},
         "fresh_shots": _fresh_shots(quanvolution),
         "patches_per_image": stored[1] * stored[2] * colours,

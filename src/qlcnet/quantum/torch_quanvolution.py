@@ -8,6 +8,8 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+PIECE_BYTES = 256 << 20  # of intermediate values of a batch
+
 
 class TorchQuanvolution(nn.Module):
     """uint8 or float images (B, C, H, W), values 0 to 255, -> exact channels (B, outputs or C x outputs, H', W').
@@ -37,7 +39,7 @@ class TorchQuanvolution(nn.Module):
         matrix = coefficients.reshape(self.outputs, size**2, size**2)
         top = np.flatnonzero(matrix.any((0, 2)))  # only the pair products that occur
         bottom = np.flatnonzero(matrix.any((0, 1)))
-        mixing = matrix[:, top][:, :, bottom].reshape(-1, len(bottom), 1, 1)
+        mixing = matrix[:, top][:, :, bottom].reshape(-1, len(bottom))
         self.register_buffer("top", torch.from_numpy(top))
         self.register_buffer("bottom", torch.from_numpy(bottom))
         self.register_buffer("mixing", torch.from_numpy(mixing).float())
@@ -55,9 +57,30 @@ class TorchQuanvolution(nn.Module):
         left, right = (pixels[..., dx : dx + (columns - 1) * self.stride + 1 : self.stride] for dx in (0, 1))
         pairs = (left.unsqueeze(2) * right.unsqueeze(1)).flatten(1, 2)  # (B, m^2, H, columns)
         upper, lower = (pairs[:, :, dy : dy + (rows - 1) * self.stride + 1 : self.stride] for dy in (0, 1))
-        mixed = functional.conv2d(lower[:, self.bottom], self.mixing).unflatten(1, (self.outputs, -1))
+        # a matrix product, not conv2d, which would round to TF32 on recent accelerators
+        mixed = torch.matmul(self.mixing, lower[:, self.bottom].flatten(2)).unflatten(2, (rows, columns))
+        mixed = mixed.unflatten(1, (self.outputs, -1))
         values = (mixed * upper[:, self.top].unsqueeze(1)).sum(2)
         return values.reshape(batch, -1, rows, columns)
+
+    def images_at_a_time(self, height: int, width: int, colours: int) -> int:
+        """How many images keep the intermediate values of a batch below PIECE_BYTES."""
+        planes = 4 * (2 * self.degree + 1) ** 2 + 2 * len(self.mixing)  # pair products and their cuts; mixed, times top
+        each = 4 * planes * height * width * (colours if self.colour == "channels" else 1)
+        return max(1, PIECE_BYTES // each)
+
+
+def accelerator() -> str:
+    """`cuda` where torch can use one, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@torch.inference_mode()
+def channel_values(module: TorchQuanvolution, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Channels (N, H', W', outputs or C x outputs) of images (N, H, W, C), computed where the module's buffers are."""
+    batch = torch.tensor(images, device=module.mixing.device).permute(0, 3, 1, 2)  # a copy: maps are read-only
+    values: NDArray[np.float32] = module(batch).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return values
 
 
 def luma(images: Tensor) -> Tensor:

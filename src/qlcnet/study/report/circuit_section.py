@@ -100,7 +100,16 @@ def _words(circuit: Circuit) -> str:
     if circuit.shots is not None:
         drawn = "drawn once and stored" if circuit.shots_drawn == "stored" else "drawn again each epoch"
         words += f"{circuit.shots:,} shots, {drawn} (seed {circuit.shots_seed}). "
-    return words + ("" if circuit.engine == "exact" else f"Engine: PennyLane on {circuit.device}. ")
+    if circuit.device_shots is not None:
+        words += f"Its polynomial was sampled on {circuit.device} with {circuit.device_shots:,} shots a grid point. "
+    return words + ENGINE_WORDS[circuit.engine].format(device=circuit.device)
+
+
+ENGINE_WORDS = {
+    "exact": "",
+    "torch": "Engine: the polynomial in torch. ",
+    "pennylane": "Engine: PennyLane on {device}. ",
+}
 
 
 def noise_words(noise: Noise) -> str:

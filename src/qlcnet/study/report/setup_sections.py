@@ -128,8 +128,9 @@ def cost(context: Context) -> list[Block]:
                 )
     return [
         Text(
-            "Multiply-adds are of one image. Circuits executed: the exact engine evaluates a circuit on a grid of "
-            "angles and then has its polynomial for every image; heads are computed in closed form. On quantum "
+            "Multiply-adds are of one image. Circuits executed: a circuit is evaluated on a grid of angles, and its "
+            "polynomial then serves every image (the engine `pennylane` runs every distinct patch besides); heads are "
+            "computed in closed form. On quantum "
             "hardware the same study would run the circuit once a patch of every image for the channels, and for the "
             "head once a forward pass and twice a trained or input angle for its gradient (parameter shift), many "
             "shots each."
