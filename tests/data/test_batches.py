@@ -90,6 +90,18 @@ def test_augmentation_moves_all_channels_of_a_sample_together_and_only_moves(how
     assert len({tuple(sample.flatten().tolist()) for sample in x[:, 0]}) > N // 2, "samples are drawn one by one"
 
 
+def test_inputs_of_another_size_are_brought_to_the_image_whatever_their_order() -> None:
+    image = arrays()[0]
+    halves = torch.rand(N, H // 2, W // 2 + 1, 4).to(torch.float16)  # as of a circuit of stride 2
+    small = InputArray("quanv:ry", halves)
+    for inputs in ([image, small], [small, image]):
+        x, _ = next(iter(batches(inputs, np.arange(N))))
+        assert x.shape == (16, 7, H, W)
+    first, _ = next(iter(Batches([small], torch.arange(N), np.arange(N), 16, np.zeros(4), np.ones(4), size=(H, W))))
+    assert first.shape == (16, 4, H, W)
+    assert torch.equal(first[:, :, ::2, 0], halves[:16, :, 0].permute(0, 2, 1).float())  # nearest: values as they are
+
+
 def test_flips_and_crops_equal_the_plain_operations() -> None:
     picture = torch.arange(1, H * W + 1, dtype=torch.uint8).view(1, H, W, 1).expand(N, -1, -1, -1).contiguous()
     how = Augmentation(flip_horizontal=True, crop_padding=1)

@@ -120,6 +120,7 @@ class Batches:
 
     With `shuffle_seed`, each pass is an epoch with its own order and augmentation, drawn from (seed, epoch) alone, so
     that a fit is the same wherever and after whatever it runs. All inputs of a sample share its flips and crop.
+    `size`: height and width to which inputs of another size are brought, that of the image; by default the largest.
     """
 
     inputs: Sequence[InputArray]
@@ -131,12 +132,14 @@ class Batches:
     input_size: int | None = None
     augmentation: Augmentation | None = None
     shuffle_seed: int | None = None
+    size: tuple[int, int] | None = None
     epoch: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         device = self.labels.device
         self._rows = torch.from_numpy(np.ascontiguousarray(self.rows)).to(device)
-        self._size = tuple(self.inputs[0].stored.shape[1:3])
+        heights, widths = zip(*(array.stored.shape[1:3] for array in self.inputs), strict=True)
+        self._size = self.size or (max(heights), max(widths))
         # whole-image maps: with the channel alone as the inner dimension broadcasting would be several times slower
         height, width = self._size
         scale = torch.from_numpy(1.0 / self.sd).to(torch.float32)
@@ -173,7 +176,7 @@ class Batches:
         return x
 
     def _fit_size(self, x: Tensor) -> Tensor:
-        """Channels of another height and width than the first input's are brought to it, nearest neighbour."""
+        """Channels of another height and width than the image's are brought to it, nearest neighbour."""
         if tuple(x.shape[1:3]) == self._size:
             return x
         resized = functional.interpolate(x.permute(0, 3, 1, 2), size=self._size, mode="nearest")

@@ -54,6 +54,12 @@ class FitData:
     circuit_runs: dict[str, int] = field(default_factory=dict)
     _statistics: dict[str, Statistics] = field(default_factory=dict, repr=False)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images, to which all inputs are brought (as study.workload counts networks)."""
+        height, width = self.arrays["image"].stored.shape[1:3]
+        return int(height), int(width)
+
     def input(self, text: str) -> InputArray:
         """The array behind an entry of a model's `inputs`."""
         if text == "grey":
@@ -92,7 +98,7 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
     mean, sd = np.concatenate(means), np.concatenate(sds)
 
     training = spec.training
-    common: dict[str, Any] = {"mean": mean, "sd": sd, "input_size": training.input_size}
+    common: dict[str, Any] = {"mean": mean, "sd": sd, "input_size": training.input_size, "size": data.image_size}
     train = Batches(
         inputs,
         data.labels,
@@ -102,7 +108,7 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
         shuffle_seed=stream(spec.seed, "order", spec.repeat, spec.fold),  # shared by all models of a fold: paired
         **common,
     )
-    side = (training.input_size,) * 2 if training.input_size else tuple(inputs[0].stored.shape[1:3])
+    side = (training.input_size, training.input_size) if training.input_size else data.image_size
     validation, test = (
         Batches(inputs, data.labels, rows, predict_batch(*side), **common) for rows in (split.validation, split.test)
     )
