@@ -12,7 +12,8 @@ import numpy as np
 
 from qlcnet.config import Params, Training, fingerprint
 from qlcnet.paths import store_root
-from qlcnet.study.grid import data_digests, hash_of_sources, numerics_of, weights_digest, with_whole_path
+from qlcnet.study.grid import data_digests, numerics_of, weights_digest, with_whole_path
+from qlcnet.study.sources import hash_of_sources
 from qlcnet.study.spec import DataPaths, FitSpec
 
 if TYPE_CHECKING:
