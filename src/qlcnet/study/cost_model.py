@@ -14,8 +14,8 @@ BACKWARD = 2.0  # a training step costs the forward pass and about twice as much
 
 # Seconds of each term for one thread, measured by benchmarks/scaling.py; calibration on finished fits replaces them.
 DEFAULTS = {
-    "cpu": (0.8, 40e-6, 4e-9, 2.5e-11, 6e-10, 4e-9),
-    "cuda": (2.0, 25e-6, 1e-11, 1e-13, 2e-12, 1e-12),
+    "cpu": (0.3, 1.9e-5, 2e-10, 2.9e-11, 1.5e-9, 5.3e-9),
+    "cuda": (2.0, 2.5e-5, 1e-11, 1e-13, 2e-12, 1e-12),  # not measured: an accelerator is bound by its calls
 }
 PRIOR_WEIGHT = 0.02  # of the default in units of fits: one fit sets the level, several fits the terms
 MOST = 30.0  # times the (rescaled) default: a term that the finished fits do not tell apart stays in this range
