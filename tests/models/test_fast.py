@@ -78,6 +78,8 @@ def assert_trains_alike(build: Callable[[], nn.Module], batch: int, size: int | 
     plain.eval()
     fast.eval()
     torch.testing.assert_close(fast(x), plain(x), rtol=1e-7, atol=1e-9)
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(x), plain(x), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [28, 32, 64])
@@ -107,6 +109,15 @@ def test_strides_train_alike(strides: tuple[int, ...]) -> None:
 
 def test_hard_swish_trains_alike() -> None:
     assert_trains_alike(lambda: lcnet(activation="hard_swish"), 8, 28, steps=3)
+
+
+def test_weights_in_channels_last_and_deterministic_mode_train_alike() -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert_trains_alike(lambda: lcnet().to(memory_format=torch.channels_last), 8, 28, steps=2)
+        assert_trains_alike(lambda: timm_model("resnet18")().to(memory_format=torch.channels_last), 8, 28, steps=1)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize("batch", [2, 3, 5])
