@@ -121,7 +121,7 @@ def test_class_names_that_stand_twice_stay_apart():
 def test_other_settings_than_the_fits_are_an_error(made):
     root, params, _ = made
     changed = make_params(
-        datasets={name: task.model_dump() for name, task in params.datasets.items()},
+        datasets={name: task.model_dump(exclude_unset=True) for name, task in params.datasets.items()},
         backbones={"lcnet_050": {}},
         training={**SMALL["training"], "learning_rate": 0.5},
     )

@@ -97,7 +97,7 @@ def plan(module: nn.Module, size: Pair) -> Plan | None:
         [m for m in modules if isinstance(m, nn.BatchNorm2d)],
         children,
         [part for of_module in children for part in of_module.values()],
-        list(hooks),  # type: ignore[arg-type]
+        list(hooks),
     )
 
 

@@ -61,7 +61,7 @@ def way_of(conv: nn.Conv2d, size: tuple[int, int]) -> Way | None:
     depthwise = conv.groups > 1 and conv.groups == conv.in_channels == conv.out_channels
     if conv.groups > 1 and not depthwise:
         return None
-    way = choose(size, conv.kernel_size, conv.stride, conv.padding, depthwise)  # type: ignore[arg-type]
+    way = choose(size, conv.kernel_size, conv.stride, conv.padding, depthwise)
     return way if min(way.geometry.out) > 0 and max(way.geometry.out) <= SMALL_MAP else None
 
 

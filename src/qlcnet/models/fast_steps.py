@@ -23,6 +23,7 @@ from qlcnet.models.fast_kernels import Way
 group_norm_backward = torch.ops.aten.native_group_norm_backward.default
 threshold_backward = torch.ops.aten.threshold_backward.default
 Tensors = tuple[Tensor | None, ...]
+Kept = tuple[Any, ...]  # what a forward pass leaves for its backward pass
 Batch = tuple[nn.BatchNorm2d, Tensor, Tensor, int]  # mean and 1 / sqrt(variance + eps), each (1, C), of so many values
 
 
@@ -67,7 +68,7 @@ class Step(Protocol):
         """Output, and the tensors that backward needs."""
 
     def backward(
-        self, grad: Tensor, kept: Tensors, asked: Sequence[bool], state: Pass
+        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
     ) -> tuple[Tensor | None, Tensors]:
         """Gradients of x and of the parameters; `asked` says which are needed, x first."""
 
@@ -110,12 +111,12 @@ class Layer:
         return y, (x, mean, rstd, gamma, self.act.kept(before, y), *of_way)
 
     def backward(
-        self, grad: Tensor, kept: Tensors, asked: Sequence[bool], state: Pass
+        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
     ) -> tuple[Tensor | None, Tensors]:
         of_x, of_weight, of_gamma, of_beta = asked
         grad_weight = grad_gamma = grad_beta = None
         if self.norm is not None:
-            x, mean, rstd, gamma, of_act, *of_way = kept
+            (x, mean, rstd, gamma, of_act), of_way = kept[:5], kept[5:]
             rows = x.shape[0]
             count = x.numel() // rows
             grad = self.act.backward(grad, of_act)
@@ -124,9 +125,10 @@ class Layer:
             )
         else:
             of_way = kept
+        grad_x: Tensor | None = grad
         if self.way is not None and (of_x or of_weight):
-            grad, grad_weight = self.way.backward(grad, of_way, of_x, of_weight)
-        return grad, (grad_weight, grad_gamma, grad_beta)
+            grad_x, grad_weight = self.way.backward(grad, of_way, of_x, of_weight)
+        return grad_x, (grad_weight, grad_gamma, grad_beta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ class SqueezeExcite:
         return y, (maps, pooled, matrix_in, matrix_out, active, of_act, factor, of_gate)
 
     def backward(
-        self, grad: Tensor, kept: Tensors, asked: Sequence[bool], state: Pass
+        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
     ) -> tuple[Tensor | None, Tensors]:
         maps, pooled, matrix_in, matrix_out, active, of_act, factor, of_gate = kept
         grad = grad.view(maps.shape)
@@ -191,7 +193,7 @@ class Open:
         return x, ()
 
     def backward(
-        self, grad: Tensor, kept: Tensors, asked: Sequence[bool], state: Pass
+        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
     ) -> tuple[Tensor | None, Tensors]:
         return grad + state.shortcuts.pop(), ()
 
@@ -206,7 +208,7 @@ class Close:
         return x + state.shortcuts.pop(), ()
 
     def backward(
-        self, grad: Tensor, kept: Tensors, asked: Sequence[bool], state: Pass
+        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
     ) -> tuple[Tensor | None, Tensors]:
         state.shortcuts.append(grad)
         return grad, ()
