@@ -252,7 +252,7 @@ def run_study(root: Path, params: Params, workers: int) -> dict[str, Any]:
 
 def schedule(options: argparse.Namespace) -> dict[str, Any]:
     """One and two workers, interleaved; each real run replayed through the simulated schedule."""
-    rounds, epochs, folds = (1, 1, 2) if options.quick else (3, 2, 5)
+    rounds, epochs, folds = (1, 1, 2) if options.quick else (3, 1, 5)
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         params = make_study(Path(folder), epochs, folds)
