@@ -67,9 +67,7 @@ class Step(Protocol):
     def forward(self, x: Tensor, parameters: Tensors, state: Pass) -> tuple[Tensor, Tensors]:
         """Output, and the tensors that backward needs."""
 
-    def backward(
-        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
-    ) -> tuple[Tensor | None, Tensors]:
+    def backward(self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass) -> tuple[Tensor | None, Tensors]:
         """Gradients of x and of the parameters; `asked` says which are needed, x first."""
 
 
@@ -110,9 +108,7 @@ class Layer:
         y = self.act.forward(y)
         return y, (x, mean, rstd, gamma, self.act.kept(before, y), *of_way)
 
-    def backward(
-        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
-    ) -> tuple[Tensor | None, Tensors]:
+    def backward(self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass) -> tuple[Tensor | None, Tensors]:
         of_x, of_weight, of_gamma, of_beta = asked
         grad_weight = grad_gamma = grad_beta = None
         if self.norm is not None:
@@ -162,9 +158,7 @@ class SqueezeExcite:
         of_act, of_gate = self.act.kept(hidden, active), self.gate.kept(logit, factor)
         return y, (maps, pooled, matrix_in, matrix_out, active, of_act, factor, of_gate)
 
-    def backward(
-        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
-    ) -> tuple[Tensor | None, Tensors]:
+    def backward(self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass) -> tuple[Tensor | None, Tensors]:
         maps, pooled, matrix_in, matrix_out, active, of_act, factor, of_gate = kept
         grad = grad.view(maps.shape)
         grad_logit = self.gate.backward((grad * maps).sum(1), of_gate)
@@ -192,9 +186,7 @@ class Open:
         state.shortcuts.append(x)
         return x, ()
 
-    def backward(
-        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
-    ) -> tuple[Tensor | None, Tensors]:
+    def backward(self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass) -> tuple[Tensor | None, Tensors]:
         return grad + state.shortcuts.pop(), ()
 
 
@@ -207,9 +199,7 @@ class Close:
     def forward(self, x: Tensor, parameters: Tensors, state: Pass) -> tuple[Tensor, Tensors]:
         return x + state.shortcuts.pop(), ()
 
-    def backward(
-        self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass
-    ) -> tuple[Tensor | None, Tensors]:
+    def backward(self, grad: Tensor, kept: Kept, asked: Sequence[bool], state: Pass) -> tuple[Tensor | None, Tensors]:
         state.shortcuts.append(grad)
         return grad, ()
 
