@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +20,12 @@ def shared_data() -> Path:
         if (place / "breastmnist" / "breastmnist.npz").is_file():
             return place
     pytest.skip("needs the real data sets: set QLCNET_DATA to a folder that holds breastmnist/, cifar-10-batches-py/ …")
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was() -> Iterator[None]:
+    """A fit in the tests' own process flushes subnormals and is deterministic: the next test starts from torch's own."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(False)
