@@ -24,7 +24,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def torch_as_it_was() -> Iterator[None]:
-    """A fit in the tests' own process flushes subnormals and is deterministic: the next test starts from torch's own."""
+    """A fit in the tests' own process flushes subnormals and is deterministic; the next test starts afresh."""
     yield
     if torch := sys.modules.get("torch"):
         torch.set_flush_denormal(False)
