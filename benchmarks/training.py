@@ -5,6 +5,7 @@ Four contenders train the same network (the paper's hybrid input: 7 channels, 28
   ours-lightning  the same in Lightning's Trainer, with qlcnet's batches, augmentation and metrics: how `train` runs it
   bare            the plain timm network in the same plain loop: default layout, torch.optim.Adam as it comes
   stock           Lightning, DataLoader with two worker processes, per-image torchvision transforms, torchmetrics
+The two in Lightning augment as the paper does: random horizontal flips, random crops after padding by 4 pixels.
 
 Each is a process of its own, all pinned to the same core, and only one is awake at a time: they take turns of a few
 steps, round after round, so that whatever else the machine does meets all of them. Time is the processor time of a
@@ -43,6 +44,7 @@ COLOURS, QUANTUM = 3, 4  # channels
 WARM_UP = 3  # steps
 PRELOADED = ["torch", "timm", "torchvision", "pytorch_lightning", "torchmetrics", "qlcnet.study.fit"]
 SEED = 42
+PADDING = 4  # pixels, of the paper's random crops
 
 
 def made_up_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,14 +144,14 @@ def ours_lightning(width: str, turns: Turns) -> None:
     """As `train` runs a fit."""
     import torch
 
-    from qlcnet.config import Training
+    from qlcnet.config import Augmentation, Training
     from qlcnet.data.batches import Batches, InputArray
     from qlcnet.models.fast import accelerate
     from qlcnet.models.module import Classifier
     from qlcnet.study import fit
 
     fit._be_quiet_and_exact()
-    how = Training(epochs=1000, batch_size=BATCH)
+    how = Training(epochs=1000, batch_size=BATCH, augmentation=Augmentation(crop_padding=PADDING))
     images, quantum, labels = made_up_images()
     inputs = [InputArray("image", torch.from_numpy(images)), InputArray("quanv:ry", torch.from_numpy(quantum))]
     middle = np.full(COLOURS + QUANTUM, 127.5)
@@ -180,8 +182,12 @@ def stock(width: str, turns: Turns) -> None:
     network = plain_network(width)
 
     class Images(torch.utils.data.Dataset):
-        flip_and_scale = transforms.Compose(
-            [transforms.RandomHorizontalFlip(), transforms.Normalize([0.5] * 7, [0.25] * 7)]
+        augment_and_scale = transforms.Compose(
+            [
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomCrop(SIDE, padding=PADDING),
+                transforms.Normalize([0.5] * 7, [0.25] * 7),
+            ]
         )
         to_tensor = transforms.ToTensor()
 
@@ -191,7 +197,7 @@ def stock(width: str, turns: Turns) -> None:
         def __getitem__(self, i: int) -> tuple[Any, int]:
             image = Image.fromarray(images[i])
             channels = torch.cat([self.to_tensor(image), self.to_tensor(quantum[i])])
-            return self.flip_and_scale(channels), int(labels[i])
+            return self.augment_and_scale(channels), int(labels[i])
 
     class Module(pl.LightningModule):
         def __init__(self) -> None:

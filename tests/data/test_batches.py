@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -181,3 +184,25 @@ def test_drawing_shots_leaves_order_and_augmentation_alone() -> None:
     made = batches([words], np.arange(N), augmentation=NONE, shuffle_seed=3)
     epochs = [torch.cat([x[y.argsort()] for x, y in made]) for _ in range(2)]
     assert not torch.equal(*epochs), "each epoch draws anew"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; a fit keeps freed memory on glibc alone")
+def test_statistics_leave_no_holes_in_the_memory_of_a_fit() -> None:
+    measure = """
+import torch
+from qlcnet.data.batches import InputArray, Statistics
+from qlcnet.study import fit
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+fit._be_quiet_and_exact()
+array = InputArray("image", torch.zeros(30_000, 32, 32, 3, dtype=torch.uint8))
+Statistics.of(InputArray("image", array.stored[:2000]))
+before = resident()
+Statistics.of(array)
+print(resident() - before)
+"""
+    grown = int(subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True).stdout)
+    assert grown < 50e6  # sums kept in a list: 250 MB

@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, recall_score, roc_auc_score
 from torch import Tensor
 
-from qlcnet.models.epoch_metrics import epoch_metrics
+from qlcnet.models.epoch_metrics import Scored, epoch_metrics
 
 
 def by_sklearn(logits: Tensor, targets: Tensor, classes: int) -> dict[str, float]:
@@ -109,3 +109,27 @@ def test_half_precision_logits() -> None:
     logits, targets = sample(500, 7)
     logits = logits.bfloat16()
     assert epoch_metrics(logits, targets, 7) == epoch_metrics(logits.float(), targets, 7)
+
+
+def test_scored_batches_are_those_that_were_added_epoch_after_epoch() -> None:
+    scored = Scored()
+    for epoch, mode in enumerate((torch.enable_grad, torch.inference_mode, torch.no_grad)):
+        batches = [sample(n + epoch, 3) for n in (4, 7, 1, 20)]
+        with mode():
+            for logits, targets in batches:
+                scored.add(logits, targets)
+        logits, targets = scored.take()
+        assert torch.equal(logits, torch.cat([x for x, _ in batches]))
+        assert torch.equal(targets, torch.cat([y for _, y in batches]))
+    assert len(scored.take()[0]) == 0
+
+
+def test_scored_logits_are_copies_and_hold_no_graph() -> None:
+    scored = Scored()
+    logits = torch.ones(2, 3, requires_grad=True) * 1.0
+    scored.add(logits, torch.tensor([0, 1]))
+    with torch.no_grad():
+        logits.zero_()
+    kept, _ = scored.take()
+    assert not kept.requires_grad
+    assert kept.tolist() == [[1.0] * 3] * 2

@@ -79,16 +79,17 @@ class Statistics:
     @classmethod
     def of(cls, array: InputArray) -> Statistics:
         """Sums over the pixels of each image of `array`."""
-        sums, squares = [], []
         count, height, width, channels = array.stored.shape
+        # whole before the loop: small arrays that stay, between large ones that go, cost a gigabyte of holes
+        sums, squares = np.empty((2, count, array.channels))
         chunk = max(1, STATISTICS_VALUES // (height * width * channels))
         for start in range(0, count, chunk):
             rows = torch.arange(start, min(start + chunk, count), device=array.stored.device)
             values = array.decode(rows).flatten(1, 2)
-            sums.append(values.sum(1, dtype=torch.float64).cpu().numpy())
-            squares.append(values.square().sum(1, dtype=torch.float64).cpu().numpy())
-            pixels = values.shape[1]
-        return cls(np.concatenate(sums), np.concatenate(squares), pixels)
+            here = slice(start, start + len(rows))
+            sums[here] = values.sum(1, dtype=torch.float64).cpu().numpy()
+            squares[here] = values.square().sum(1, dtype=torch.float64).cpu().numpy()
+        return cls(sums, squares, height * width)
 
     def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and sd (ddof 0) of each channel over the images `rows` alone; a constant channel gets sd 1."""

@@ -1,4 +1,4 @@
-"""What an epoch's logits are worth: exact metrics of torchmetrics, computed once an epoch on all of its samples."""
+"""An epoch's logits and what they are worth: exact metrics of torchmetrics, once an epoch on all of its samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,38 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc, multiclass_confusion_matrix, multilabel_auroc
+
+
+class Scored:
+    """Logits (N, classes) float32 and targets (N,) int64 of the batches so far, in two tensors that grow by doubling.
+
+    Kept one by one, small tensors that stay lie between a step's large ones that go: an epoch of CIFAR-10 left holes of
+    300 MB on the heap of each worker.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._logits = torch.empty(0, 0)
+        self._targets = torch.empty(0, dtype=torch.int64)
+
+    def add(self, logits: Tensor, targets: Tensor) -> None:
+        """Copies of a batch's logits (B, classes) and targets (B,)."""
+        end = self.count + len(targets)
+        if end > len(self._targets):
+            with torch.inference_mode(False):  # what is made in inference mode cannot be written to outside of it
+                kept = self._logits[: self.count], self._targets[: self.count]
+                self._logits = torch.empty(2 * end, logits.shape[1], device=logits.device)
+                self._targets = torch.empty(2 * end, dtype=torch.int64, device=targets.device)
+                if self.count:
+                    self._logits[: self.count], self._targets[: self.count] = kept
+        self._logits[self.count : end] = logits.detach()
+        self._targets[self.count : end] = targets
+        self.count = end
+
+    def take(self) -> tuple[Tensor, Tensor]:
+        """All logits and targets, to be read before the next `add`, which begins anew."""
+        end, self.count = self.count, 0
+        return self._logits[:end], self._targets[:end]
 
 
 def epoch_metrics(logits: Tensor, targets: Tensor, classes: int) -> dict[str, float]:

@@ -26,7 +26,9 @@ Gradients = tuple[Tensor | None, Tensor | None]  # of x (I, H*W*B) and of weight
 Kept = tuple[Tensor, ...]
 View = tuple[tuple[int, ...], tuple[int, ...], int]  # arguments of as_strided: size, stride, offset
 
-BANDED_LIMIT = 1024  # input positions x output positions; above it taps are cheaper (measured from 7 x 7 to 7 x 7)
+# a banded matrix is cheaper than taps up to so many (measured from 2 x 2 to 16 x 16)
+BANDED_AREA = 1024  # input positions x output positions, or
+BANDED_PER_TAP = 4  # input positions for each tap in reach: 5 x 5 kernels on 7 x 7 maps in half the time
 
 
 @dataclass(frozen=True)
@@ -287,4 +289,5 @@ def choose(size: Pair, kernel: Pair, stride: Pair, padding: Pair, depthwise: boo
         return Product(geometry) if whole else Columns(geometry)
     if positions_in == positions_out == 1:
         return Scale(geometry)
-    return Banded(geometry) if positions_in * positions_out <= BANDED_LIMIT else Taps(geometry)
+    banded = positions_in * positions_out <= BANDED_AREA or positions_in <= BANDED_PER_TAP * len(geometry.taps)
+    return Banded(geometry) if banded else Taps(geometry)

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from qlcnet.config import Training
-from qlcnet.models.epoch_metrics import epoch_metrics
+from qlcnet.models.epoch_metrics import Scored, epoch_metrics
 from qlcnet.models.optimizer import QuickAdam
 
 Batch = tuple[Tensor, Tensor]
@@ -71,7 +70,7 @@ class Classifier(pl.LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.history: list[dict[str, float]] = []
-        self._seen: list[Batch] = []  # (logits, targets) of the running epoch, on their device
+        self._scored = Scored()  # the running epoch's batches
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, classes) of x (B, C, H, W)."""
@@ -90,7 +89,7 @@ class Classifier(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Looks up once what each step needs."""
         self.history.clear()
-        self._seen.clear()
+        self._scored.take()
         optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, Optimizer)
         self._optimizer, self._schedule = optimizer, schedule if isinstance(schedule, LRScheduler) else None
@@ -103,7 +102,7 @@ class Classifier(pl.LightningModule):
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
-        self._seen.append((logits.detach(), y))
+        self._scored.add(logits, y)
         if batch_idx + 1 == self.steps_per_epoch:
             self.history.append({"epoch": len(self.history), **self._metrics("train")})
             self.history[-1]["learning_rate"] = float(self._optimizer.param_groups[0]["lr"])
@@ -113,7 +112,7 @@ class Classifier(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keeps the logits."""
         x, y = batch
-        self._seen.append((self.network(x), y))
+        self._scored.add(self.network(x), y)
 
     def on_validation_epoch_end(self) -> None:
         """Adds the validation metrics to the epoch's row."""
@@ -122,6 +121,5 @@ class Classifier(pl.LightningModule):
             self.history[-1].update(metrics)
 
     def _metrics(self, part: str) -> dict[str, float]:
-        logits, targets = (torch.cat(tensors) for tensors in zip(*self._seen, strict=True))
-        self._seen.clear()
-        return {f"{part}_{name}": value for name, value in epoch_metrics(logits, targets, self.classes).items()}
+        metrics = epoch_metrics(*self._scored.take(), self.classes)
+        return {f"{part}_{name}": value for name, value in metrics.items()}

@@ -24,6 +24,7 @@ from qlcnet.config import Training
 from qlcnet.data.batches import Batches, InputArray, Statistics, stream
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.models.cost import count_parameters, multiply_adds
+from qlcnet.models.epoch_metrics import Scored
 from qlcnet.models.fast import accelerate
 from qlcnet.models.heads import hardware_evaluations
 from qlcnet.models.module import Classifier
@@ -186,14 +187,17 @@ def _predictions(module: Classifier, parts: Mapping[int, Batches]) -> dict[str, 
     # Lightning leaves a network that it trained on an accelerator on the CPU
     module.eval().to(parts[VALIDATION].labels.device)
     columns: dict[str, list[np.ndarray]] = {"index": [], "target": [], "part": [], "probabilities": []}
+    scored = Scored()
     for part, batches in parts.items():
         if not len(batches.rows):
             continue
-        probabilities = torch.cat([module.network(x).float().softmax(1) for x, _ in batches]).cpu().numpy()
+        for x, y in batches:
+            scored.add(module.network(x), y)
+        logits, targets = scored.take()
         columns["index"].append(batches.rows.astype(np.int64))
-        columns["target"].append(batches.labels[torch.from_numpy(batches.rows)].cpu().numpy().astype(np.int64))
+        columns["target"].append(targets.cpu().numpy().copy())
         columns["part"].append(np.full(len(batches.rows), part, np.uint8))
-        columns["probabilities"].append(probabilities.astype(np.float32))
+        columns["probabilities"].append(logits.softmax(1).cpu().numpy())
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
