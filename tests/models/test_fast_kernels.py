@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from qlcnet.models.fast import accelerate
 from qlcnet.models.fast_kernels import Banded, Columns, Geometry, Product, Scale, Taps, choose
 from qlcnet.models.fast_layers import activation_of, from_matrix, is_batch_last, to_matrix
 from qlcnet.models.fast_steps import ACTIVATIONS, Close, Layer, Open, SqueezeExcite, Step, run
@@ -27,6 +30,7 @@ CONVOLUTIONS = [
     ((5, 4), (1, 1), (1, 1), (0, 0), False, Product),
     ((1, 1), (3, 3), (1, 1), (1, 1), False, Product),
     ((5, 4), (1, 1), (2, 2), (0, 0), False, Columns),
+    ((3, 3), (1, 1), (2, 2), (1, 1), False, Columns),  # as many outputs as inputs, and one pixel alone is read
     ((5, 4), (3, 3), (1, 1), (1, 1), False, Columns),
     ((2, 2), (3, 3), (2, 2), (1, 1), False, Columns),
     ((4, 4), (7, 7), (2, 2), (3, 3), False, Columns),
@@ -68,6 +72,13 @@ def test_derivatives_of_a_way_are_numerically_right(case: tuple) -> None:
 def gradcheck(x: Tensor, steps: tuple[Step, ...]) -> bool:
     parameters = [p for step in steps for p in step.parameters() if p is not None]
     return torch.autograd.gradcheck(lambda x, *_: run(to_matrix(x), steps), (x, *parameters), fast_mode=True)
+
+
+def test_a_convolution_that_reads_padding_alone_is_left_to_torch() -> None:
+    conv = nn.Conv2d(2, 3, 1, stride=2, padding=1)
+    fast = accelerate(nn.Sequential(copy.deepcopy(conv)), (1, 1))
+    x = torch.randn(4, 2, 1, 1)
+    torch.testing.assert_close(fast(x), conv(x))
 
 
 @pytest.mark.parametrize("activation", [nn.Identity, nn.ReLU, nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.SiLU])

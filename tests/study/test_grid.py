@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -188,6 +189,15 @@ def test_weights_of_a_file_count_by_content_and_are_found_from_any_folder(tmp_pa
     path.write_bytes(b"two")
     second, _ = plan(params, tmp_path)
     assert not first.configs.keys() & second.configs.keys()
+
+
+def test_a_fit_of_other_packages_is_another_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = make_project(tmp_path)
+    before, _ = plan(params, tmp_path)
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.1" if name == "timm" else real(name))
+    after, _ = plan(params, tmp_path)
+    assert not before.configs.keys() & after.configs.keys()
 
 
 def test_inputs_of_the_report_are_noted_beside_the_fits(tmp_path: Path) -> None:

@@ -258,6 +258,12 @@ def test_tasks_that_are_not_there_are_planned_or_named(tmp_path: Path) -> None:
     assert "cost model (cpu): defaults" in text
 
 
+def test_a_missing_file_of_weights_is_named_not_taken_for_missing_data(tmp_path: Path) -> None:
+    params = make_project(tmp_path, backbones={"lcnet_035": {"pretrained": "typo.safetensors"}})
+    with pytest.raises(FileNotFoundError, match=r"typo\.safetensors"):
+        make_plan(params, tmp_path, 1)
+
+
 def test_a_fold_table_of_other_params_is_not_believed(tmp_path: Path) -> None:
     make_project(tmp_path)
     datasets = {TASK: {"source": {"kind": "digits"}, "protocol": {"folds": 5}}}

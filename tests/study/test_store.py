@@ -151,6 +151,12 @@ def test_fits_that_wait_to_be_linked_are_in_use(tmp_path: Path) -> None:
     assert A in fingerprints_in_use(params, tmp_path)
 
 
+def test_a_task_that_cannot_be_planned_stops_the_pruning(tmp_path: Path) -> None:
+    params = make_project(tmp_path, backbones={"lcnet_035": {}, "lcnet_050": {"pretrained": "typo.safetensors"}})
+    with pytest.raises(FileNotFoundError, match=r"backbones\.lcnet_050\.pretrained: .*typo\.safetensors"):
+        fingerprints_in_use(params, tmp_path)
+
+
 def test_a_tree_that_uses_nothing_prunes_nothing(tmp_path: Path) -> None:
     params = make_project(tmp_path)
     shutil.rmtree(tmp_path / "data")

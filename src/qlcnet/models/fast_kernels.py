@@ -285,8 +285,8 @@ def choose(size: Pair, kernel: Pair, stride: Pair, padding: Pair, depthwise: boo
     geometry = Geometry(size, kernel, stride, padding)
     positions_in, positions_out = _area(size), _area(geometry.out)
     if not depthwise:
-        whole = len(geometry.taps) == 1 and positions_in == positions_out
-        return Product(geometry) if whole else Columns(geometry)
+        reads = [len(tap.rows_in) * len(tap.columns_in) for tap in geometry.taps]
+        return Product(geometry) if reads == [positions_in] == [positions_out] else Columns(geometry)
     if positions_in == positions_out == 1:
         return Scale(geometry)
     banded = positions_in * positions_out <= BANDED_AREA or positions_in <= BANDED_PER_TAP * len(geometry.taps)

@@ -62,7 +62,8 @@ def way_of(conv: nn.Conv2d, size: tuple[int, int]) -> Way | None:
     if conv.groups > 1 and not depthwise:
         return None
     way = choose(size, conv.kernel_size, conv.stride, conv.padding, depthwise)
-    return way if min(way.geometry.out) > 0 and max(way.geometry.out) <= SMALL_MAP else None
+    size = way.geometry.out
+    return way if way.geometry.taps and min(size) > 0 and max(size) <= SMALL_MAP else None
 
 
 class FastConv2d(nn.Conv2d):

@@ -13,7 +13,7 @@ from qlcnet.paths import fold_store
 from qlcnet.study.calibration import FinishedFit, calibrated_on, finished_fits, startup_of
 from qlcnet.study.cost_model import CostModel
 from qlcnet.study.executors import auto_workers, count_networks
-from qlcnet.study.grid import Grid, circuits_of, expected_grid, plan_grid
+from qlcnet.study.grid import Grid, NotPreparedError, circuits_of, expected_grid, plan_grid
 from qlcnet.study.room import IMPORTS, data_disk, fit_disk, worker_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import FitSpec
@@ -115,7 +115,7 @@ def _task_plan(params: Params, name: str, root: Path, store: FoldStore) -> TaskP
         ):
             return TaskPlan(grid, True)
         log.debug("%s: the fold table is of other params", name)
-    except (FileNotFoundError, DataError) as error:
+    except (NotPreparedError, DataError) as error:
         log.debug("%s: %s", name, error)
     expected = expected_grid(params, name)
     return TaskPlan(expected, False) if expected else None

@@ -16,13 +16,17 @@ from typing import Any
 from qlcnet.config import Backbone, Params, canonical, fingerprint
 from qlcnet.study.fold_folder import fold_path
 from qlcnet.study.machine import accelerators
-from qlcnet.study.sources import hash_of_sources
+from qlcnet.study.sources import FIT_PACKAGES, hash_of_sources
 from qlcnet.study.spec import DataPaths, FitSpec
 from qlcnet.study.store import FoldStore
 from qlcnet.study.workload import NetworkKind, TaskShape
 
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
 DECIDING = ("src", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+
+
+class NotPreparedError(FileNotFoundError):
+    """A stage before `train` has not run; the message names it."""
 
 
 @dataclass
@@ -55,7 +59,7 @@ def circuits_of(params: Params) -> tuple[str, ...]:
 
 
 def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
-    """Every fit of `task` with its fingerprint. Needs the stages before `train`; imports no torch."""
+    """Every fit of `task` with its fingerprint; imports no torch. NotPreparedError where a stage has not run."""
     from qlcnet.data.fold_table import FoldTable
 
     digests = data_digests(root, task, circuits_of(params))
@@ -182,7 +186,7 @@ def data_digests(root: Path, task: str, circuits: Sequence[str]) -> dict[str, An
     ]
     for path, stage in wanted:
         if not path.is_file():
-            raise FileNotFoundError(
+            raise NotPreparedError(
                 f"{path.relative_to(root)} is missing: run `qlcnet {stage} {task}` first, or `dvc repro`"
             )
     about = json.loads((raw / "about.json").read_text(encoding="utf-8"))
@@ -206,7 +210,7 @@ def numerics_of(params: Params) -> dict[str, Any]:
         # a look at the device nodes instead of a 4 s import of torch; the worker finds out if torch cannot use it
         device = "cuda" if accelerators() else "cpu"
     return {
-        "torch": importlib.metadata.version("torch"),
+        **{name: importlib.metadata.version(name) for name in FIT_PACKAGES},
         "threads": 1,
         "layout": "channels_last",
         "device": device,

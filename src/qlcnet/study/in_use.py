@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from qlcnet.config import Params
-from qlcnet.data.imageset import DataError
 from qlcnet.paths import fold_store, working_trees
 from qlcnet.study.fold_folder import CONFIG, read_config
-from qlcnet.study.grid import plan_grid
+from qlcnet.study.grid import NotPreparedError, plan_grid
 from qlcnet.study.store import FoldStore, StoreError
 
 
@@ -16,7 +15,8 @@ def fingerprints_in_use(params: Params, root: Path) -> set[str]:
     """Fits in results/ of any working tree that shares the store, and fits that params.yaml asks for.
 
     The second, because DVC deletes results/folds/<task> when its stage fails or is about to run: fits that only wait to
-    be linked again must not be taken for useless. Raises StoreError when nothing at all is in use.
+    be linked again must not be taken for useless. Raises StoreError when nothing at all is in use, and whatever keeps
+    a prepared task from being planned: its fits would look useless.
     """
     used = {
         str(read_config(path.parent)["fingerprint"])
@@ -27,8 +27,8 @@ def fingerprints_in_use(params: Params, root: Path) -> set[str]:
     for task in params.datasets:
         try:
             used |= {spec.fingerprint for spec in plan_grid(params, task, root, store).specs}
-        except (OSError, DataError):
-            continue  # not fetched, split or quanvolved here: nothing of it can be planned
+        except NotPreparedError:
+            continue  # nothing of it can be planned here
     if not used:
         raise StoreError(
             f"no results/ uses a fit, so that all would go: bring them back first (`dvc checkout`, `dvc repro`), "

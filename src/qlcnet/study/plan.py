@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import psutil
-
 from qlcnet.config import Params
+from qlcnet.study import machine
 from qlcnet.study.calibration import FinishedFit
 from qlcnet.study.forecast import Plan, make_plan
 
@@ -45,13 +43,13 @@ def _todo_table(plan: Plan) -> str:
 def _needs(plan: Plan) -> str:
     if not any(task.work for task in plan.tasks):
         return "nothing to do"
-    free = psutil.virtual_memory().available
+    free = machine.free_memory()
     lines = [
         f"memory: {size_text(plan.memory)} for {_count_text(plan.workers, 'worker')}; {size_text(free)} are free here"
     ]
     if plan.memory > free:
         lines[0] += ": take fewer workers (--workers), or a cluster (docs/cluster.md)"
-    cores = os.cpu_count() or 1
+    cores = machine.cores()
     if plan.workers > cores:
         lines.append(f"this machine has {_count_text(cores, 'core')}: the time is for workers with a core each")
     fits, data = plan.disk

@@ -104,7 +104,7 @@ class Study:
 
     @property
     def tuples(self) -> list[dict[str, Any]]:
-        """Each torch/threads/layout/device tuple that some fit was made with, once."""
+        """Each tuple of package versions, threads, layout and device that some fit was made with, once."""
         texts = {json.dumps(fit.config["tuple"], sort_keys=True) for model in self for fit in model.fits}
         return [json.loads(text) for text in sorted(texts)]
 

@@ -18,6 +18,9 @@ FIT_SOURCES = (
     "study/fit_data.py",
 )
 
+# The packages that decide it: initial weights and blocks, arithmetic, the order of steps, the metrics of an epoch.
+FIT_PACKAGES = ("torch", "timm", "pytorch-lightning", "torchmetrics", "numpy")
+
 
 def hash_of_sources() -> str:
     """One hash over the files that determine a fit, as they are now."""
