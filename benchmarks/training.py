@@ -108,7 +108,7 @@ def loop(width: str, turns: Turns, fast: bool) -> None:
         from qlcnet.models.fast import accelerate
         from qlcnet.models.optimizer import QuickAdam
 
-        network, optimizer = accelerate(network, (SIDE, SIDE)), QuickAdam(network.parameters())
+        network, optimizer = accelerate(network), QuickAdam(network.parameters())
         x = x.contiguous(memory_format=torch.channels_last)
     else:
         optimizer, x = torch.optim.Adam(network.parameters()), x.contiguous()
@@ -166,7 +166,7 @@ def ours_lightning(width: str, turns: Turns) -> None:
         shuffle_seed=SEED,
     )
     network = plain_network(width).to(memory_format=torch.channels_last)
-    module = Classifier(accelerate(network, (SIDE, SIDE)), how, CLASSES, steps_per_epoch=len(train))
+    module = Classifier(accelerate(network), how, CLASSES, steps_per_epoch=len(train))
     run_trainer(module, train, turns, deterministic=True)
 
 

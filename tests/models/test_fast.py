@@ -72,7 +72,7 @@ def assert_same(plain: nn.Module, fast: nn.Module, tolerance: float = 1e-9) -> N
 
 def assert_trains_alike(build: Callable[[], nn.Module], batch: int, size: int | tuple[int, int], steps: int) -> None:
     plain, (x, y) = build().double(), images(batch, size)
-    fast = accelerate(copy.deepcopy(plain), x.shape[2:])
+    fast = accelerate(copy.deepcopy(plain))
     torch.testing.assert_close(train(fast, x, y, steps), train(plain, x, y, steps), rtol=1e-9, atol=1e-9)
     assert_same(plain, fast)
     plain.eval()
@@ -91,7 +91,7 @@ def test_every_width_and_size_trains_alike(width: float, size: int) -> None:
 @pytest.mark.parametrize("size", [28, 32])
 def test_twenty_steps_have_the_same_losses(size: int) -> None:
     plain, (x, y) = lcnet().double(), images(16, size)
-    fast = accelerate(copy.deepcopy(plain), (size, size))
+    fast = accelerate(copy.deepcopy(plain))
     losses = [torch.stack(train(network, x, y, 20, adam=True)) for network in (fast, plain)]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-9)
     assert losses[0][-1] < 0.5 * losses[0][0]
@@ -143,7 +143,7 @@ def test_other_backbones_train_alike(name: str, size: int) -> None:
 @pytest.mark.parametrize("width", [0.5, 2.0])
 def test_float32_is_as_exact_as_plain_float32(width: float) -> None:
     exact, (x, y) = lcnet(width).double(), images(16, 28)
-    plain, fast = copy.deepcopy(exact).float(), accelerate(copy.deepcopy(exact).float(), (28, 28))
+    plain, fast = copy.deepcopy(exact).float(), accelerate(copy.deepcopy(exact).float())
     train(exact, x, y, 1)
     for network in (plain, fast):
         train(network, x.float(), y, 1)
@@ -159,7 +159,7 @@ def test_float32_is_as_exact_as_plain_float32(width: float) -> None:
 
 
 def test_state_dicts_are_exchanged_both_ways() -> None:
-    plain, fast = lcnet().double(), accelerate(lcnet(0.5).double(), (28, 28))
+    plain, fast = lcnet().double(), accelerate(lcnet(0.5).double())
     x, y = images(8, 28)
     assert list(plain.state_dict()) == list(fast.state_dict())
     train(fast, x, y, 2)
@@ -171,7 +171,7 @@ def test_state_dicts_are_exchanged_both_ways() -> None:
 
 
 def test_copies_are_independent_and_as_fast() -> None:
-    fast, (x, y) = accelerate(lcnet().double(), (28, 28)), images(8, 28)
+    fast, (x, y) = accelerate(lcnet().double()), images(8, 28)
     train(fast, x, y, 1)  # so that there are plans to copy
     for twin in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
         before = copy.deepcopy(fast.state_dict())
@@ -183,7 +183,7 @@ def test_copies_are_independent_and_as_fast() -> None:
 def test_decelerate_undoes_everything() -> None:
     plain = lcnet()
     kinds = [type(module) for module in plain.modules()]
-    fast, (x, y) = accelerate(plain, (28, 28)), images(8, 28, torch.float32)
+    fast, (x, y) = accelerate(plain), images(8, 28, torch.float32)
     assert fast is plain
     assert [type(module) for module in fast.modules()] != kinds
     train(fast, x, y, 1)
@@ -193,7 +193,7 @@ def test_decelerate_undoes_everything() -> None:
 
 def test_two_runs_are_bit_identical() -> None:
     x, y = images(16, 28, torch.float32)
-    runs = [accelerate(lcnet(), (28, 28)) for _ in range(2)]
+    runs = [accelerate(lcnet()) for _ in range(2)]
     losses = [train(network, x, y, 3) for network in runs]
     assert torch.equal(torch.stack(losses[0]), torch.stack(losses[1]))
     assert all(torch.equal(a, b) for a, b in zip(*(n.state_dict().values() for n in runs), strict=True))
@@ -201,7 +201,7 @@ def test_two_runs_are_bit_identical() -> None:
 
 @pytest.mark.parametrize("name", ["lcnet", "resnet18"])
 def test_export_gives_the_plain_function(name: str) -> None:
-    fast = accelerate(lcnet() if name == "lcnet" else timm_model(name)(), (28, 28)).eval()
+    fast = accelerate(lcnet() if name == "lcnet" else timm_model(name)()).eval()
     x, _ = images(2, 28, torch.float32)
     program = torch.export.export(fast, (x,))
     assert "convolution" in str(program.graph) or "conv2d" in str(program.graph)
@@ -209,7 +209,7 @@ def test_export_gives_the_plain_function(name: str) -> None:
 
 
 def test_a_hook_sees_its_part_and_changes_no_number() -> None:
-    plain, fast = lcnet().double(), accelerate(lcnet().double(), (28, 28))
+    plain, fast = lcnet().double(), accelerate(lcnet().double())
     (x, y), seen = images(8, 28), []
     train(fast, x, y, 1)  # so that there is a plan that the hook has to break
     fast.load_state_dict(plain.state_dict())
@@ -220,7 +220,7 @@ def test_a_hook_sees_its_part_and_changes_no_number() -> None:
 
 
 def test_a_replaced_part_is_used() -> None:
-    plain, fast = lcnet().double(), accelerate(lcnet().double(), (28, 28))
+    plain, fast = lcnet().double(), accelerate(lcnet().double())
     (x, y), new = images(8, 28), nn.Conv2d(128, 128, 1, bias=False).double()
     train(fast, x, y, 1)
     fast.load_state_dict(plain.state_dict())
@@ -230,7 +230,7 @@ def test_a_replaced_part_is_used() -> None:
 
 
 def test_frozen_norms_and_parameters_stay_as_they_are() -> None:
-    networks = [lcnet().double(), accelerate(lcnet().double(), (28, 28))]
+    networks = [lcnet().double(), accelerate(lcnet().double())]
     x, y = images(8, 28)
     for network in networks:
         for name, parameter in network.named_parameters():
@@ -244,7 +244,7 @@ def test_frozen_norms_and_parameters_stay_as_they_are() -> None:
 def test_the_gradient_of_the_image_is_right() -> None:
     x, y = images(8, 28)
     gradients = []
-    for network in (lcnet().double(), accelerate(lcnet().double(), (28, 28))):
+    for network in (lcnet().double(), accelerate(lcnet().double())):
         image = x.clone().requires_grad_()
         cross_entropy(network(image), y).backward()
         gradients.append(image.grad)
@@ -258,7 +258,7 @@ def test_running_statistics_follow_the_momentum(momentum: float | None) -> None:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = momentum
-    accelerate(networks[1], (28, 28))
+    accelerate(networks[1])
     x, y = images(8, 28)
     for network in networks:
         train(network, x, y, 3)
@@ -267,13 +267,13 @@ def test_running_statistics_follow_the_momentum(momentum: float | None) -> None:
 
 def test_one_value_a_channel_raises_as_before() -> None:
     x, _ = images(1, 28, torch.float32)
-    for network in (lcnet(), accelerate(lcnet(), (28, 28))):
+    for network in (lcnet(), accelerate(lcnet())):
         with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
             network.train()(x)
 
 
 def test_any_layout_of_the_input_gives_the_same() -> None:
-    fast, (x, _) = accelerate(lcnet().double(), (28, 28)).eval(), images(8, 28)
+    fast, (x, _) = accelerate(lcnet().double()).eval(), images(8, 28)
     reference = fast(x)
     last = x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
     part = torch.cat([x, x])[8:]  # does not begin where its storage does
@@ -283,7 +283,7 @@ def test_any_layout_of_the_input_gives_the_same() -> None:
 
 def test_lcnet_runs_as_one_chain() -> None:
     """The fast path is really taken: all blocks in one plan at 28 px, the later ones at 64 px."""
-    fast = accelerate(lcnet(), (28, 28))
+    fast = accelerate(lcnet())
     fast(images(2, 28, torch.float32)[0])
     assert fast[0].blocks._plans[14, 14] is not None
     fast(images(2, 64, torch.float32)[0])

@@ -30,8 +30,8 @@ FAST_CLASS: dict[type[nn.Module], type[nn.Module]] = {
 PLAIN_CLASS = {fast: plain for plain, fast in FAST_CLASS.items()}
 
 
-def accelerate(network: nn.Module, input_size: tuple[int, int]) -> nn.Module:
-    """Make `network` run faster on CPU, in place, and return it. `input_size` is the images' (height, width).
+def accelerate(network: nn.Module) -> nn.Module:
+    """Make `network` run faster on CPU, in place, and return it.
 
     The same function up to float32 rounding: outputs, gradients, running statistics, state_dict.
     """

@@ -63,7 +63,8 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     from qlcnet.data.fold_table import FoldTable
 
     digests = data_digests(root, task, circuits_of(params))
-    folds = FoldTable.read(root / "data" / "folds" / f"{task}.csv")
+    paths = DataPaths.of(root, task)
+    folds = FoldTable.read(paths.folds)
     class_names = digests.pop("class_names")
     numerics = numerics_of(params)
     sources = hash_of_sources()
@@ -71,7 +72,7 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
         key: value for key, value in canonical(params.training).items() if key != "device"
     }  # in the tuple, resolved
     weights = {name: weights_digest(name, backbone, root) for name, backbone in params.backbones.items()}
-    grid = _empty_grid(params, task, TaskShape.of_files(DataPaths.of(root, task), folds, len(class_names)))
+    grid = _empty_grid(params, task, TaskShape.of_files(paths, folds, len(class_names)))
     for spec in _specs(params, task, folds.repeats, folds.folds, numerics["device"]):
         config = {
             "task": task,
@@ -161,8 +162,9 @@ def note_inputs(root: Path, task: str, results: Path) -> None:
 
     DVC cannot make the report depend on a list of folders; so its dependency, the fits, says when these have changed.
     """
-    raw, quanvolved = root / "data/raw" / task, root / "data/quanvolved" / task
-    shown = [raw / "about.json", *sorted(quanvolved.glob("*/circuit.json")), quanvolved / "preview.png"]
+    paths = DataPaths.of(root, task)
+    circuits = sorted(paths.quanvolved.glob("*/circuit.json"))
+    shown = [paths.raw / "about.json", *circuits, paths.quanvolved / "preview.png"]
     found = {
         path.relative_to(root / "data").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in shown
@@ -174,27 +176,23 @@ def note_inputs(root: Path, task: str, results: Path) -> None:
 
 def data_digests(root: Path, task: str, circuits: Sequence[str]) -> dict[str, Any]:
     """Digests of a task's images, folds and channels, and its class names; names the stage to run if one is missing."""
-    raw, folds, quanvolved = (
-        root / "data/raw" / task,
-        root / "data/folds" / f"{task}.csv",
-        root / "data/quanvolved" / task,
-    )
+    paths = DataPaths.of(root, task)
     wanted = [
-        (raw / "about.json", "fetch"),
-        (folds, "split"),
-        *((quanvolved / c / "circuit.json", "quanvolve") for c in circuits),
+        (paths.raw / "about.json", "fetch"),
+        (paths.folds, "split"),
+        *((paths.quanvolved / c / "circuit.json", "quanvolve") for c in circuits),
     ]
     for path, stage in wanted:
         if not path.is_file():
             raise NotPreparedError(
                 f"{path.relative_to(root)} is missing: run `qlcnet {stage} {task}` first, or `dvc repro`"
             )
-    about = json.loads((raw / "about.json").read_text(encoding="utf-8"))
-    cards = {c: json.loads((quanvolved / c / "circuit.json").read_text(encoding="utf-8")) for c in circuits}
+    about = json.loads((paths.raw / "about.json").read_text(encoding="utf-8"))
+    cards = {c: json.loads((paths.quanvolved / c / "circuit.json").read_text(encoding="utf-8")) for c in circuits}
     return {
         "images": about["digest"],
         "class_names": about["class_names"],
-        "folds": hashlib.sha256(folds.read_bytes()).hexdigest(),
+        "folds": hashlib.sha256(paths.folds.read_bytes()).hexdigest(),
         # the count of evaluations is part of a fit's record
         "channels": {
             name: {"digest": card["digest"], "qnode_evaluations": card["qnode_evaluations"]}

@@ -165,9 +165,7 @@ def versions(context: Context) -> list[Block]:
         [name, version] for name, version in sorted(context.summary["versions"].items())
     ]
     blocks: list[Block] = [
-        Text(
-            "The same torch version, threads, memory layout, device and precision give the same bytes. These fits had:"
-        ),
+        Text("The same packages, threads, memory layout, device and precision give the same bytes. These fits had:"),
         Table(names, tuple_rows, "What every fit ran on.", sortable=False),
     ]
     if len(tuples) > 1:
