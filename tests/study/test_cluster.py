@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from qlcnet.config import Params
-from qlcnet.study import cluster, transfer
+from qlcnet.study import cluster, cluster_worker, transfer
 from qlcnet.study.cluster import ClusterError, DaskEngine
-from qlcnet.study.grid import circuits_of
+from qlcnet.study.cluster_worker import SpoolGoneError, fit_on_worker
+from qlcnet.study.grid import Grid, circuits_of
 from qlcnet.study.run import run_grid
 from qlcnet.study.spec import DataPaths
 from tests.study.conftest import Reference
@@ -26,11 +34,13 @@ distributed = pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Two workers in processes of their own, each with a nanny that starts it again."""
+    scratch = str(tmp_path_factory.mktemp("scratch"))
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, memory_limit=0
-    ) as local:
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, memory_limit=0,
+        local_directory=scratch,
+    ) as local:  # fmt: skip
         yield local.scheduler_address
 
 
@@ -77,7 +87,7 @@ def test_a_killed_worker_costs_only_its_running_fit(scheduler: str, reference: R
 
 def _see_only_the_spool() -> None:
     def paths_seen(files: transfer.TaskFiles, worker: Any) -> DataPaths | None:
-        spool = transfer.spool_of(worker, files.digest)
+        spool = transfer.spool_of(worker, files.spool)
         return transfer.spooled(spool) if spool.is_dir() else None
 
     transfer.paths_seen = paths_seen
@@ -89,22 +99,56 @@ def _sees_again(seen: Any) -> None:
 
 def _spooled(dask_worker: Any = None) -> list[str]:
     folder = transfer.spool_of(dask_worker, "x").parent
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return sorted(str(path) for path in folder.iterdir()) if folder.is_dir() else []
+
+
+class Sweeper(Record):
+    """Removes the folder of the files when the first epoch is told."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__()
+        self.client, self.swept = client, set()
+
+    def epoch(self, spec: Any, metrics: dict[str, float]) -> None:
+        super().epoch(spec, metrics)
+        if not self.swept:
+            self.swept = {folder for folders in self.client.run(_spooled).values() for folder in folders}
+            for folder in self.swept:
+                shutil.rmtree(folder)
 
 
 def test_files_that_workers_do_not_see_are_sent_once_and_removed(
     scheduler: str, reference: Reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    params = make_project(tmp_path).model_copy(update={"models": {"classical": reference.params.models["classical"]}})
+    _fit_from_the_spool(scheduler, reference, tmp_path, caplog, lambda client: Record())
+    assert sum("sending" in message for message in caplog.messages) == 1
+
+
+def test_files_that_vanish_while_the_grid_runs_are_sent_again(
+    scheduler: str, reference: Reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _fit_from_the_spool(scheduler, reference, tmp_path, caplog, Sweeper)
+    assert sum("sending" in message for message in caplog.messages) >= 2
+    assert any("lost its files" in message for message in caplog.messages)
+
+
+def _fit_from_the_spool(
+    scheduler: str,
+    reference: Reference,
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
+    listener: Callable[[Any], Record],
+) -> None:
+    """Fit the grid on workers that see the sent files only; nothing of them stays."""
+    params = make_project(root).model_copy(update={"models": {"classical": reference.params.models["classical"]}})
     caplog.set_level("INFO", "qlcnet")
     with distributed.Client(scheduler, set_as_default=False) as client:
         client.run(_see_only_the_spool)
-        made = fit_on_cluster(scheduler, tmp_path, params, Record())
+        made = fit_on_cluster(scheduler, root, params, listener(client))
         left = client.run(_spooled)
         client.run(_sees_again, transfer.paths_seen)
     assert made.items() <= bytes_of(reference.store).items()
     assert len(made) == 3 * 4
-    assert sum("sending" in message for message in caplog.messages) == 1
     assert not any(left.values())
 
 
@@ -132,6 +176,199 @@ def test_the_missing_extra_is_named(reference: Reference, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match=r"pip install qlcnet\[cluster\]"):
         DaskEngine("tcp://127.0.0.1:1", DataPaths.of(root, TASK), circuits_of(params), print)
+
+
+class Remote:
+    """A Dask future that ends when a test says so."""
+
+    def __init__(self) -> None:
+        self.status, self.error, self.ended = "pending", None, None
+
+    def add_done_callback(self, ended: Callable[[Remote], None]) -> None:
+        self.ended = ended
+
+    def exception(self) -> BaseException | None:
+        return self.error
+
+    def end(self, status: str, error: BaseException | None = None) -> None:
+        self.status, self.error = status, error
+        self.ended(self)
+
+
+class Link:
+    """In place of a Dask client: one worker that fits the project, until the scheduler is `gone`."""
+
+    def __init__(self) -> None:
+        self.status, self.gone, self.described = "running", False, 0
+        self.scheduler = SimpleNamespace(ncores=lambda: {"tcp://w": 1})
+        self.fits: list[Remote] = []
+        self.counting = ThreadPoolExecutor(1)
+
+    def subscribe_topic(self, topic: str, handler: Any) -> None: ...
+
+    def sync(self, function: Callable[[], Any], callback_timeout: float) -> Any:
+        self._reach()
+        return function()
+
+    def run(self, function: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        self._reach()
+        self.described += function is cluster_worker.describe_worker
+        versions, cpu = cluster_worker.versions(), cluster_worker.cpu_features()
+        seen = {"paths": DataPaths(Path("raw"), Path("folds.csv"), Path("quanvolved")), "spool": ("w", "spool")}
+        return {"tcp://w": {"versions": versions, "cpu": cpu, "threads": 1, "accelerators": (), **seen}}
+
+    def submit(self, function: Any, *arguments: Any, **_: Any) -> Any:
+        if function is not fit_on_worker:
+            return self.counting.submit(function, *arguments)
+        self.fits.append(Remote())
+        return self.fits[-1]
+
+    def cancel(self, remotes: list[Remote], force: bool) -> None:
+        self._reach()
+
+    def close(self, timeout: float) -> None: ...
+
+    def _reach(self) -> None:
+        if self.gone:
+            raise OSError("no route to host")
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Grid:
+    return plan(make_project(tmp_path), tmp_path)[0]
+
+
+@pytest.fixture
+def linked(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[DaskEngine, Link]]:
+    link = Link()
+    monkeypatch.setattr(cluster, "_connect", lambda scheduler: link)
+    monkeypatch.setattr(cluster, "POLL_SECONDS", 0.1)
+    engine = DaskEngine("tcp://s", DataPaths.of(tmp_path, TASK), ("ry",), print)
+    yield engine, link
+    engine.close(abort=True)
+
+
+def _until(true: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_networks_are_counted_between_fits(
+    linked: tuple[DaskEngine, Link], grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, _ = linked
+    kinds = [grid.kind(grid.specs[0])]
+    (size,) = engine.network_sizes(kinds)
+    monkeypatch.setattr(cluster, "COUNT_SECONDS", 0.5)
+    with cluster_worker._one_at_a_time, pytest.raises(ClusterError, match="no worker at tcp://s counted"):
+        engine.network_sizes(kinds)  # another thread fits, and draws from the same generator
+    monkeypatch.setattr(cluster, "COUNT_SECONDS", 60)
+    assert engine.network_sizes(kinds) == [size]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (TimeoutError(), "no worker at tcp://s counted the networks"),
+        (distributed.KilledWorker("count", SimpleNamespace(address="w"), 3), "workers at tcp://s died .* memory"),
+        (CancelledError("scheduler-connection-lost"), "lost the scheduler at tcp://s .*run the same command again"),
+        (distributed.comm.CommClosedError("in <TCP>"), "lost the scheduler at tcp://s .*run the same command again"),
+        (distributed.client.ClosedClientError("closed"), "lost the scheduler at tcp://s .*run the same command again"),
+    ],
+    ids=["late", "killed", "cancelled", "connection closed", "client closed"],
+)
+def test_networks_that_were_not_counted_are_an_error_that_says_what_to_do(
+    linked: tuple[DaskEngine, Link], monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def fail(kinds: Any) -> None:
+        raise error
+
+    engine, _ = linked
+    monkeypatch.setattr(cluster, "count_on_worker", fail)
+    with pytest.raises(ClusterError, match=says):
+        engine.network_sizes([])
+
+
+def test_a_lost_scheduler_fails_fits_that_wait_that_run_and_that_come_later(
+    linked: tuple[DaskEngine, Link], grid: Grid
+) -> None:
+    engine, link = linked
+    first, second, third = grid.specs[:3]
+    fits = [engine.submit(first), engine.submit(second)]
+    _until(lambda: link.fits)
+    link.gone = True
+    fits[0].add_done_callback(lambda _: fits.append(engine.submit(third)))
+    for fit in fits:
+        assert "lost the scheduler" in str(fit.exception(timeout=10))
+    assert "lost the scheduler" in str(engine.submit(third).exception(timeout=10))
+    assert not engine._unresolved
+
+
+@pytest.mark.parametrize("worker_left", [False, True])
+def test_a_fit_that_is_off_its_worker_when_the_scheduler_is_lost_fails_too(
+    linked: tuple[DaskEngine, Link], grid: Grid, worker_left: bool
+) -> None:
+    engine, link = linked
+    future = engine.submit(grid.specs[0])
+    _until(lambda: link.fits)
+    link.sync = lambda function, callback_timeout: {} if worker_left else function()
+    link.gone = True  # felt when the fit, off its worker, is cancelled
+    if not worker_left:
+        link.fits[0].end("cancelled")
+    assert "lost the scheduler" in str(future.exception(timeout=10))
+
+
+def test_a_worker_whose_files_vanished_is_asked_anew_and_gets_the_fit_again(
+    linked: tuple[DaskEngine, Link], grid: Grid
+) -> None:
+    engine, link = linked
+    future = engine.submit(grid.specs[0])
+    _until(lambda: link.fits)
+    link.fits[0].end("error", SpoolGoneError("raw is missing"))
+    _until(lambda: len(link.fits) == 2)
+    assert link.described == 2
+    assert not future.done()
+
+
+def test_a_scheduler_lost_while_networks_are_counted_is_said_and_left_at_once(
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[logging.LogRecord] = []
+    listener = logging.Handler()
+    listener.emit = said.append  # type: ignore[method-assign]
+    file = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = subprocess.Popen(
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)],
+        **quiet,
+    )
+    worker = subprocess.Popen(
+        [*dask, "worker", "--scheduler-file", str(file), "--no-nanny", "--nthreads", "1", "--no-dashboard",
+         "--memory-limit", "0", "--local-directory", str(tmp_path)],
+        **quiet,
+    )  # fmt: skip
+    try:
+        _until(lambda: file.exists() and file.stat().st_size)
+        address = json.loads(file.read_text())["address"]
+        engine = DaskEngine(address, DataPaths.of(tmp_path, TASK), ("ry",), print)
+        logging.getLogger("distributed.client").addHandler(listener)
+        monkeypatch.setattr(cluster, "count_on_worker", time.sleep)
+        threading.Timer(0.5, scheduler.kill).start()
+        with pytest.raises(ClusterError, match=f"lost the scheduler at {address}"):
+            engine.network_sizes(30)  # type: ignore[arg-type]
+        started = time.monotonic()
+        engine.close(abort=True)
+        assert time.monotonic() - started < cluster.CLOSE_SECONDS
+        assert not said
+    finally:
+        logging.getLogger("distributed.client").removeHandler(listener)
+        scheduler.kill()
+        worker.kill()
+        scheduler.wait()
+        worker.wait()
 
 
 def test_a_fit_that_loses_every_worker_is_given_up(reference: Reference) -> None:

@@ -33,12 +33,16 @@ def worker_at(folder: Path) -> Any:
 
 def send(files: TaskFiles, worker: Any) -> DataPaths:
     """What transfer.send makes a worker do, without the network; small chunks."""
+    send_pieces(files, worker)
+    transfer.commit_spool(files.spool, dask_worker=worker)
+    return transfer.spooled(transfer.spool_of(worker, files.spool))
+
+
+def send_pieces(files: TaskFiles, worker: Any) -> None:
     for name, path in files.each():
         data = path.read_bytes()
         for offset in range(0, len(data), 300):
-            transfer.write_chunk(files.digest, "t", name, offset, data[offset : offset + 300], dask_worker=worker)
-    transfer.commit_spool(files.digest, "t", dask_worker=worker)
-    return transfer.spooled(transfer.spool_of(worker, files.digest))
+            transfer.write_chunk(files.spool, name, offset, data[offset : offset + 300], dask_worker=worker)
 
 
 def test_pretrained_weights_are_sent_and_specs_name_the_copy(root: Path, tmp_path: Path) -> None:
@@ -63,8 +67,37 @@ def test_pretrained_weights_are_sent_and_specs_name_the_copy(root: Path, tmp_pat
     assert there == replace(pretrained, backbone=there.backbone)
     assert files.seen_by(scratch, paths) is scratch
 
-    transfer.remove_spool(files.digest, dask_worker=worker)
+    transfer.remove_spool(files.spool, dask_worker=worker)
     assert not copy.exists()
+
+
+def test_a_grid_that_ends_leaves_the_files_of_another_grid_of_its_task(root: Path, tmp_path: Path) -> None:
+    one, other = (TaskFiles.of(DataPaths.of(root, TASK), ("ry",)) for _ in range(2))
+    assert one.digest == other.digest
+    worker = worker_at(tmp_path / "scratch")
+    send(one, worker)
+    paths = send(other, worker)
+    send_pieces(one, worker)
+    transfer.remove_spool(one.spool, dask_worker=worker)
+    assert paths.folds.read_bytes() == other.paths.folds.read_bytes()
+    left = [path.name for path in transfer.spool_of(worker, "x").parent.iterdir()]
+    assert left == [other.spool], "half-sent files go, too"
+
+
+def test_two_workers_may_commit_one_folder(root: Path, tmp_path: Path) -> None:
+    """Containers that share the scratch space under host names of their own are taken for two hosts."""
+    files = TaskFiles.of(DataPaths.of(root, TASK), ("ry",))
+    one, other = (SimpleNamespace(local_directory=str(tmp_path / "scratch" / name)) for name in ("w-1", "w-2"))
+    send_pieces(files, one)
+    send_pieces(files, other)
+    for worker in (one, other):
+        transfer.commit_spool(files.spool, dask_worker=worker)
+    spool = transfer.spool_of(one, files.spool)
+    assert {name: (spool / name).read_bytes() for name, _ in files.each()} == {
+        name: path.read_bytes() for name, path in files.each()
+    }
+    with pytest.raises(FileNotFoundError):  # nothing was sent there
+        transfer.commit_spool(files.spool, dask_worker=worker_at(tmp_path / "elsewhere"))
 
 
 def plan_specs(root: Path) -> Any:

@@ -8,14 +8,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qlcnet.study import transfer
-from qlcnet.study.cluster_worker import cpu_features, describe_worker, fit_on_worker, versions
-from qlcnet.study.executors import EngineError, OnEvent, count_networks
+from qlcnet.study.cluster_worker import (
+    SpoolGoneError,
+    count_on_worker,
+    cpu_features,
+    describe_worker,
+    fit_on_worker,
+    versions,
+)
+from qlcnet.study.executors import EngineError, OnEvent
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ log = logging.getLogger("qlcnet")
 T = TypeVar("T")
 
 CONNECT_SECONDS = 15.0
+CLOSE_SECONDS = 5.0
 ANSWER_SECONDS = 120.0  # for a worker that is importing torch while it is asked
 POLL_SECONDS = 1.0  # how often workers that joined or left are looked for
 COUNT_SECONDS = 600.0  # behind the fits of another grid it waits
@@ -79,8 +87,10 @@ class DaskEngine:
         self._workers: dict[str, _Worker] = {}
         self._refused: set[str] = set()
         self._waiting: deque[_Fit] = deque()
+        self._unresolved: set[_Fit] = set()
+        self._lost: ClusterError | None = None  # why nothing is handed out any more
         self._ended: queue.SimpleQueue[tuple[_Fit, DaskFuture]] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # of _workers and _waiting
+        self._lock = threading.Lock()  # of _workers, _waiting, _unresolved and _lost
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._dispatch, name="cluster", daemon=True)
         self._client = _connect(scheduler)
@@ -100,34 +110,54 @@ class DaskEngine:
     def submit(self, spec: FitSpec) -> Future[FitResult]:
         """Queue one fit; fits start in the order in which they were queued."""
         fit = _Fit(spec)
+        fit.future.add_done_callback(lambda _: self._unresolved.discard(fit))
         with self._lock:
-            self._waiting.append(fit)
+            if (lost := self._lost) is None:
+                self._waiting.append(fit)
+                self._unresolved.add(fit)
+        if lost:
+            fit.future.set_exception(lost)
         self._wake.set()
         return fit.future
 
     def network_sizes(self, kinds: list[NetworkKind]) -> list[NetworkSize]:
         """Count networks in a worker."""
-        counting = self._client.submit(count_networks, kinds, pure=False, workers=list(self._workers))
+        from distributed import KilledWorker
+        from distributed.client import ClosedClientError
+
         try:
+            counting = self._client.submit(count_on_worker, kinds, pure=False, workers=list(self._workers))
             sizes: list[NetworkSize] = counting.result(timeout=COUNT_SECONDS)
         except TimeoutError:
             raise ClusterError(f"no worker at {self.scheduler} counted the networks in {COUNT_SECONDS:.0f} s") from None
+        except KilledWorker:
+            raise ClusterError(
+                f"workers at {self.scheduler} died while they counted the networks "
+                "(out of memory? the workers' logs say more); run the same command again when they are well"
+            ) from None
+        except (CancelledError, ClosedClientError, OSError) as error:
+            raise self._lost_scheduler(error) from None
         return sizes
 
     def close(self, abort: bool = False) -> None:
         """Leave the cluster; with `abort`, fits that run there stop at their next epoch."""
         self._closing.set()
         self._wake.set()
-        self._thread.join(ANSWER_SECONDS)
-        with self._lock:
-            remotes = [w.fit.remote for w in self._workers.values() if w.fit and w.fit.remote]
         try:
-            if remotes:
-                self._client.cancel(remotes, force=True)
-            self._ask(transfer.remove_spool, self.files.digest)
+            if self._client.status == "running":  # else nobody answers: the thread too waits until the client closes
+                self._thread.join(ANSWER_SECONDS)
+                with self._lock:
+                    remotes = [w.fit.remote for w in self._workers.values() if w.fit and w.fit.remote]
+                if remotes:
+                    self._client.cancel(remotes, force=True)
+                self._ask(transfer.remove_spool, self.files.spool)
         except Exception as error:  # the scheduler may be what failed
             log.debug("cluster: %r", error)
-        self._client.close(timeout=5)
+        _quieten(logging.CRITICAL)  # it tells of connections that its closing cuts in tracebacks
+        try:
+            self._client.close(timeout=CLOSE_SECONDS)
+        except Exception as error:  # must not hide the error that closes this
+            log.debug("cluster: %r", error)
 
     # --- workers ------------------------------------------------------------------------------------------------
 
@@ -222,12 +252,7 @@ class DaskEngine:
                 self._hand_out()
             except Exception as error:
                 log.debug("cluster", exc_info=True)
-                self._fail_all(
-                    ClusterError(
-                        f"lost the scheduler at {self.scheduler} ({error!r}); finished fits are kept, "
-                        "run the same command again when it is back"
-                    )
-                )
+                self._fail_all(self._lost_scheduler(error))
                 return
 
     def _hand_out(self) -> None:
@@ -252,13 +277,17 @@ class DaskEngine:
             fit, remote = self._ended.get()
             if fit.remote is not remote:
                 continue  # it was given up, and another attempt runs
-            with self._lock:
-                for worker in self._workers.values():
-                    if worker.fit is fit:
-                        worker.fit = None
             error: BaseException | None = remote.exception() if remote.status == "error" else None
+            with self._lock:
+                for address in [a for a, worker in self._workers.items() if worker.fit is fit]:
+                    if isinstance(error, SpoolGoneError):  # asked again what it has, like one that joins
+                        del self._workers[address]
+                    else:
+                        self._workers[address].fit = None
             if remote.status in ("cancelled", "lost") or isinstance(error, KilledWorker):
                 self._lose(fit, "died")
+            elif isinstance(error, SpoolGoneError):
+                self._lose(fit, f"lost its files ({error})")
             elif error is not None:
                 fit.future.set_exception(error)
             else:
@@ -284,12 +313,18 @@ class DaskEngine:
             self._waiting.appendleft(fit)
 
     def _fail_all(self, error: ClusterError) -> None:
+        """Also those that were between the queue and a worker when something raised, and those submitted later."""
         with self._lock:
-            fits = [*self._waiting, *(worker.fit for worker in self._workers.values() if worker.fit)]
+            self._lost, fits = error, list(self._unresolved)
             self._waiting.clear()
         for fit in fits:
-            if not fit.future.done():
-                fit.future.set_exception(error)
+            fit.future.set_exception(error)
+
+    def _lost_scheduler(self, error: Exception) -> ClusterError:
+        return ClusterError(
+            f"lost the scheduler at {self.scheduler} ({error!r}); finished fits are kept, "
+            "run the same command again when it is back"
+        )
 
 
 def _connect(scheduler: str) -> Client:
@@ -297,7 +332,7 @@ def _connect(scheduler: str) -> Client:
         from distributed import Client
     except ModuleNotFoundError:
         raise ClusterError("a cluster needs the optional packages: pip install qlcnet[cluster]") from None
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # what it warns of is handled, and said, here
+    _quieten(logging.ERROR)  # what it warns of is handled, and said, here
     try:
         return Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False, name="qlcnet")
     except (OSError, TimeoutError, ValueError) as error:
@@ -305,3 +340,8 @@ def _connect(scheduler: str) -> Client:
             f"no Dask scheduler answers at {scheduler} within {CONNECT_SECONDS:.0f} s ({type(error).__name__}); "
             "start one with `dask scheduler`, or correct execution.scheduler in params.yaml"
         ) from error
+
+
+def _quieten(level: int) -> None:
+    for name in ("distributed", "distributed.client"):  # distributed gives the second a level of its own
+        logging.getLogger(name).setLevel(level)

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster runs: it says what it is, and fits folds."""
+"""What a worker of a Dask cluster runs: it says what it is, counts networks, and fits folds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from qlcnet.study import machine, transfer
-from qlcnet.study.executors import check_sources
+from qlcnet.study.executors import check_sources, count_networks
 from qlcnet.study.sources import LOADED
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
     from qlcnet.study.fit import FitData
+    from qlcnet.study.workload import NetworkKind, NetworkSize
 
 DECIDING_PACKAGES = ("torch", "timm", "pytorch-lightning", "numpy")
 MOST_OPENED = 16  # tasks whose arrays stay mapped: grids of several tasks may share a worker
@@ -27,6 +28,10 @@ class _Cancelled(Exception):
     """Nobody waits for this fit any more."""
 
 
+class SpoolGoneError(Exception):
+    """The folder with the files of the grid, which this worker had, is not there any more."""
+
+
 def describe_worker(files: transfer.TaskFiles, dask_worker: Any = None) -> dict[str, Any]:
     """What decides whether this process may fit folds of a grid, and where it finds their files."""
     return {
@@ -36,7 +41,7 @@ def describe_worker(files: transfer.TaskFiles, dask_worker: Any = None) -> dict[
         "threads": dask_worker.state.nthreads,
         "accelerators": machine.accelerators(),
         "paths": transfer.paths_seen(files, dask_worker),
-        "spool": (socket.gethostname(), str(transfer.spool_of(dask_worker, files.digest))),
+        "spool": (socket.gethostname(), str(transfer.spool_of(dask_worker, files.spool))),
     }
 
 
@@ -52,8 +57,14 @@ def cpu_features() -> list[str]:
     return sorted(name for name, present in features.items() if present and name in ("AVX2", "AVX512F", "NEON", "VSX"))
 
 
+def count_on_worker(kinds: list[NetworkKind]) -> list[NetworkSize]:
+    """Count networks in a worker: between fits, because each network that is built draws its weights."""
+    with _one_at_a_time:
+        return count_networks(kinds)
+
+
 def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, topic: str) -> FitResult:
-    """Fit one fold in a worker; its events go to `topic`."""
+    """Fit one fold in a worker; its events go to `topic`. Raises SpoolGoneError where the files have to come again."""
     from distributed import get_worker
 
     from qlcnet.study.fit import fit_fold
@@ -70,6 +81,8 @@ def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, to
         worker.log_event(topic, ["epoch", spec.fingerprint, {name: float(value) for name, value in metrics.items()}])
 
     with _one_at_a_time:
+        if paths != files.paths and not paths.raw.is_dir():
+            raise SpoolGoneError(f"{paths.raw} is missing")
         worker.log_event(topic, ["start", spec.fingerprint, f"{socket.gethostname()} {worker.address}"])
         if files.digest not in _opened:  # by content: a worker outlives grids, and paths stay when folds change
             while len(_opened) >= MOST_OPENED:

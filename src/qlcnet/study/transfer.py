@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ SPOOL = "qlcnet"  # folder below Dask's scratch space on a worker's own disk
 
 @dataclass(frozen=True)
 class TaskFiles:
-    """The files that fits of a task read, and one digest of their contents.
+    """The files that fits of a grid read, and one digest of their contents.
 
     `weights`: local files of pretrained weights, by the paths that specs name.
     """
@@ -33,6 +33,12 @@ class TaskFiles:
     circuits: tuple[str, ...]
     digest: str
     weights: tuple[str, ...] = ()
+    grid: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def spool(self) -> str:
+        """Name of the folder on a worker's own disk: each grid has its own, and removes it when it ends."""
+        return f"{self.digest}-{self.grid}"
 
     @classmethod
     def of(cls, paths: DataPaths, circuits: Iterable[str], weights: Iterable[str] = ()) -> TaskFiles:
@@ -93,9 +99,9 @@ def spooled(spool: Path) -> DataPaths:
 # --- on a worker --------------------------------------------------------------------------------------------------
 
 
-def spool_of(worker: Any, digest: str) -> Path:
-    """The folder of a task's files, shared by the workers of a host that use the same scratch space."""
-    return Path(worker.local_directory).parent / SPOOL / digest
+def spool_of(worker: Any, name: str) -> Path:
+    """The folder of a grid's files, shared by the workers of a host that use the same scratch space."""
+    return Path(worker.local_directory).parent / SPOOL / name
 
 
 def paths_seen(files: TaskFiles, worker: Any) -> DataPaths | None:
@@ -105,37 +111,38 @@ def paths_seen(files: TaskFiles, worker: Any) -> DataPaths | None:
             return files.paths
     except (OSError, KeyError, ValueError):
         pass
-    spool = spool_of(worker, files.digest)
+    spool = spool_of(worker, files.spool)
     return spooled(spool) if spool.is_dir() else None
 
 
-def write_chunk(digest: str, token: str, name: str, offset: int, chunk: bytes, dask_worker: Any = None) -> None:
+def write_chunk(spool: str, name: str, offset: int, chunk: bytes, dask_worker: Any = None) -> None:
     """Put a piece of a file into the folder that becomes the spool folder."""
-    path = _partial(dask_worker, digest, token) / name
+    path = _partial(dask_worker, spool) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("r+b" if offset else "wb") as file:
         file.seek(offset)
         file.write(chunk)
 
 
-def commit_spool(digest: str, token: str, dask_worker: Any = None) -> None:
+def commit_spool(spool: str, dask_worker: Any = None) -> None:
     """All pieces are here: give the folder its name."""
-    partial, final = _partial(dask_worker, digest, token), spool_of(dask_worker, digest)
+    partial, final = _partial(dask_worker, spool), spool_of(dask_worker, spool)
     try:
         partial.rename(final)
     except OSError:
-        if not final.is_dir():  # another grid brought the same files meanwhile
+        if not final.is_dir():  # a worker that shares the folder under another host name was first
             raise
-        shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def remove_spool(digest: str, dask_worker: Any = None) -> None:
+def remove_spool(spool: str, dask_worker: Any = None) -> None:
     """The grid is over."""
-    shutil.rmtree(spool_of(dask_worker, digest), ignore_errors=True)
+    for folder in (spool_of(dask_worker, spool), _partial(dask_worker, spool)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _partial(worker: Any, digest: str, token: str) -> Path:
-    return spool_of(worker, digest).with_name(f".{digest}.{token}.partial")
+def _partial(worker: Any, spool: str) -> Path:
+    return spool_of(worker, f".{spool}.partial")
 
 
 # --- in the planning process ----------------------------------------------------------------------------------------
@@ -144,12 +151,11 @@ def _partial(worker: Any, digest: str, token: str) -> Path:
 def send(client: Client, files: TaskFiles, addresses: list[str]) -> dict[str, Exception]:
     """Write the files to the spool folders of these workers, one a host; returns what went wrong, by address."""
     log.info("sending %.1f MB to %d host%s", files.size / 1e6, len(addresses), "s" * (len(addresses) > 1))
-    token = f"{os.getpid()}-{os.urandom(4).hex()}"
     failed: dict[str, Exception] = {}
 
     def tell(function: Callable[..., None], *arguments: Any) -> None:
         if well := [address for address in addresses if address not in failed]:
-            answers = client.run(function, files.digest, token, *arguments, workers=well, on_error="return")
+            answers = client.run(function, files.spool, *arguments, workers=well, on_error="return")
             failed.update({address: answer for address, answer in answers.items() if isinstance(answer, Exception)})
 
     for name, path in files.each():
