@@ -8,6 +8,7 @@ import torch
 
 from qlcnet.models.network import build_network
 from qlcnet.study import fit as fit_module
+from qlcnet.study.executors import check_device
 from qlcnet.study.fit import fit_fold
 from tests.study.tiny_fits import make_data, make_spec
 
@@ -46,6 +47,10 @@ def test_a_fit_on_cuda_is_that_of_the_cpu_up_to_rounding(
     assert np.isfinite(cuda.predictions["probabilities"]).all()
     np.testing.assert_allclose(cuda.facts["normalisation"]["mean"], cpu.facts["normalisation"]["mean"], rtol=1e-5)
     assert cuda.history[0]["train_loss"] == pytest.approx(cpu.history[0]["train_loss"], rel=0.02)
+
+
+def test_a_worker_here_may_have_fits_for_cuda() -> None:
+    check_device(make_spec(device="cuda"))
 
 
 def test_two_fits_on_cuda_are_the_same() -> None:

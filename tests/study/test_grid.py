@@ -163,7 +163,7 @@ def test_workers_that_die_again_and_again_end_the_grid_with_advice(tmp_path: Pat
     def act(engine: InstantEngine, spec: FitSpec, future: Future[FitResult]) -> None:
         future.set_exception(BrokenProcessPool("a worker died"))
 
-    with pytest.raises(GridError, match=r"died 3 times; 18 fits are left.*fewer workers"):
+    with pytest.raises(GridError, match=r"died 3 times before a fit ended.*18 fits are left.*fewer workers"):
         run_instantly(tmp_path, act, [])
     assert len(run_instantly.engines) == RESTARTS + 1  # type: ignore[attr-defined]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from qlcnet.study import executors, machine
-from qlcnet.study.executors import FITS_PER_GPU, GPU_CONTEXT, WORKER_MEMORY, LocalEngine, auto_workers
+from qlcnet.study.executors import FITS_PER_GPU, GPU_CONTEXT, WORKER_MEMORY, LocalEngine, auto_workers, deal
 from qlcnet.study.spec import DataPaths
 
 GB = 10**9
@@ -164,6 +165,40 @@ def test_auto_counts_what_accelerators_hold(
     assert auto_workers(fits, "cpu", data=data) == min(fits, 16)
 
 
+@pytest.mark.parametrize(
+    ("free", "workers", "dealt"),
+    [
+        ({"0": 1e12, "1": 1.5 * NEEDS}, FITS_PER_GPU + 1, "00001"),
+        ({"0": 0.01 * NEEDS, "1": 1e12}, FITS_PER_GPU, "1111"),  # somebody else fills GPU 0
+        ({"0": 0.01 * NEEDS, "1": 1e12}, FITS_PER_GPU + 2, "111111"),  # more than there is room for
+        ({"0": 1.2 * NEEDS, "1": 1.5 * NEEDS}, 5, "10101"),
+        ({"0": 0, "1": 0}, 3, "010"),
+        ({"0": None, "1": None}, 3, "010"),
+        ({"0": 1e12, "1": 1e12}, 3, "010"),
+        ({"0": 1.5 * NEEDS}, 3, "000"),
+    ],
+)
+def test_workers_go_to_the_gpu_that_has_most_room(
+    monkeypatch: pytest.MonkeyPatch, free: dict[str, float | None], workers: int, dealt: str
+) -> None:
+    monkeypatch.setattr(machine, "free_accelerator_memory", lambda gpu: free[gpu])
+    assert "".join(deal(tuple(free), workers)) == dealt
+
+
+def test_no_gpu_gets_more_than_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 99)
+    monkeypatch.setattr(machine, "free_memory", lambda: 10**15)
+    draw = random.Random(0)
+    for _ in range(300):
+        free = {gpu: draw.choice((None, draw.uniform(0, 12) * NEEDS)) for gpu in "0123"[: draw.randint(1, 4)]}
+        monkeypatch.setattr(machine, "accelerators", lambda free=free: tuple(free))
+        monkeypatch.setattr(machine, "free_accelerator_memory", free.__getitem__)
+        memory, data = draw.uniform(1, 4) * WORKER_MEMORY, draw.uniform(0, 2) * GB
+        dealt = deal(tuple(free), auto_workers(draw.randint(1, 99), "cuda", memory, data))
+        room = {gpu: executors._fits_on(gpu, GPU_CONTEXT + memory + data) for gpu in free}
+        assert not any(room.values()) or all(dealt.count(gpu) <= room[gpu] for gpu in free)
+
+
 @pytest.mark.parametrize(("cores", "memory", "workers"), [(3, 100 * GB, 3), (16, 5 * WORKER_MEMORY, 5), (16, 0, 1)])
 def test_auto_stays_within_cores_and_memory(
     monkeypatch: pytest.MonkeyPatch, cores: int, memory: float, workers: int
@@ -174,6 +209,8 @@ def test_auto_stays_within_cores_and_memory(
 
 
 def test_workers_are_dealt_out_over_the_accelerators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"GPU-8f": GB, "GPU-4a": 140 * GB}
+    monkeypatch.setattr(machine, "free_accelerator_memory", free.__getitem__)
     monkeypatch.setattr(executors, "_events", None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8f,GPU-4a")
@@ -183,7 +220,7 @@ def test_workers_are_dealt_out_over_the_accelerators(tmp_path: Path, monkeypatch
         executors._start_worker(*engine._pool._initargs)  # type: ignore[attr-defined]
         seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
     engine.close()
-    assert seen == ["GPU-8f", "GPU-4a", "GPU-8f"]
+    assert seen == ["GPU-4a"] * 3
 
 
 def test_without_accelerators_workers_keep_their_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -69,8 +70,33 @@ def auto_workers(fits: int, device: str, memory: float = 0.0, data: float = 0.0)
 
 
 def _fits_on(gpu: str, needs: float) -> int:
+    return int(min(FITS_PER_GPU, _free(gpu) / needs))
+
+
+def _free(gpu: str) -> float:
+    """Free bytes of a GPU; without bound where nobody says."""
     free = machine.free_accelerator_memory(gpu)
-    return FITS_PER_GPU if free is None else min(FITS_PER_GPU, int(free // needs))
+    return math.inf if free is None else free
+
+
+def deal(gpus: Sequence[str], workers: int) -> list[str]:
+    """The GPU of each worker: where its share of the free memory is largest, FITS_PER_GPU while others have room.
+
+    So no GPU gets more workers than `auto_workers` counted for it, whatever a fit needs: as long as one has room left,
+    the largest share is no less than that need (test_no_gpu_gets_more_than_it_has_room_for). More workers than there
+    is room for go on by share.
+    """
+    free = {gpu: _free(gpu) for gpu in gpus} if len(gpus) > 1 else dict.fromkeys(gpus, math.inf)
+    dealt: list[str] = []
+
+    def merit(gpu: str) -> tuple[bool, float, int]:
+        others = dealt.count(gpu)
+        share = free[gpu] / (others + 1)
+        return others < FITS_PER_GPU and share >= GPU_CONTEXT + WORKER_MEMORY, share, -others
+
+    for _ in range(workers):
+        dealt.append(max(gpus, key=merit))
+    return dealt
 
 
 # --- worker processes of this machine ---------------------------------------------------------------------------
@@ -115,8 +141,28 @@ def check_sources(spec: FitSpec) -> None:
         raise SourcesChangedError("the sources changed while the grid ran; run again (finished fits are kept)")
 
 
+def check_device(spec: FitSpec) -> None:
+    """Raises EngineError where `spec`, and with it the whole grid, was planned for CUDA and this worker cannot use it.
+
+    The plan saw device nodes; an old driver, a container without its libraries or a torch for CPU shows only here.
+    """
+    if spec.device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without CUDA
+        auto = " (chosen by `auto`, as there are NVIDIA device nodes)" if spec.training.device == "auto" else ""
+        raise EngineError(
+            f"training.device is cuda{auto}, but torch {torch.__version__} cannot use it: {error}\n"
+            "Set training.device: cpu in params.yaml; or mend the driver, or install a torch that was built for it"
+        ) from None
+
+
 def _run_local(spec: FitSpec, paths: DataPaths, circuits: tuple[str, ...]) -> FitResult:
     check_sources(spec)
+    check_device(spec)
     from qlcnet.study.fit import fit_fold
 
     _events.put(("start", spec.fingerprint, f"pid {os.getpid()}"))
@@ -134,7 +180,7 @@ def count_networks(kinds: list[NetworkKind]) -> list[NetworkSize]:
 class LocalEngine:
     """Worker processes from a forkserver that has imported torch, timm and Lightning once; one torch thread each.
 
-    With `devices` (machine.accelerators) each worker sees one of them alone; they are dealt out in turn.
+    With `devices` (machine.accelerators) each worker sees one of them alone, by the memory they have free (`deal`).
     """
 
     def __init__(
@@ -155,8 +201,8 @@ class LocalEngine:
         self._events = self._context.SimpleQueue()
         self._on_event = on_event
         hands = self._context.SimpleQueue()  # a worker takes its device when it starts
-        for worker in range(workers):
-            hands.put(devices[worker % len(devices)] if devices else "")
+        for device in deal(devices, workers) if devices else [""] * workers:
+            hands.put(device)
         self._pool = ProcessPoolExecutor(workers, self._context, _start_worker, (self._events, hands))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

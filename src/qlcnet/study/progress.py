@@ -1,8 +1,9 @@
-"""The progress bar of a grid: fits done, fits running with their epoch, time left."""
+"""The progress of a grid: fits done, fits running with their epoch, time left."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,33 +12,41 @@ from qlcnet.study.spec import FitSpec
 
 
 class ProgressBar:
-    """One bar over all epochs of a grid. Where the output is no terminal, one line a finished fit instead."""
+    """One bar over all epochs of a grid. Where stderr is no terminal, one line a finished fit instead."""
 
     def __init__(self, task: str, specs: list[FitSpec], done_before: int) -> None:
         self._running: dict[str, int] = {}  # fingerprint -> epochs done
         self._fits, self._finished, self._failed = len(specs), 0, 0
         self._live = sys.stderr.isatty()
+        self._began: dict[str, float] = {}  # fingerprint -> when its fit did
+        self._first: float | None = None  # of them; workers take seconds to start
+        self._trained, self._left = 0, sum(spec.training.epochs for spec in specs)  # epochs
         kept = f" ({done_before} already fitted)" if done_before else ""
         self._bar = tqdm(
-            total=sum(spec.training.epochs for spec in specs),
+            total=self._left,
             desc=f"{task}: {len(specs)} fits to do{kept}",
             unit="epoch",
-            disable=None if self._live else not specs,
-            mininterval=0.5 if self._live else 15.0,
+            disable=not self._live,
+            mininterval=0.5,
             dynamic_ncols=True,
             smoothing=0.05,
         )
 
     def started(self, spec: FitSpec, worker: str) -> None:
         """A fit began; again after its worker died, then its epochs count once more."""
-        self._bar.update(-self._running.get(spec.fingerprint, 0))
+        lost = self._running.get(spec.fingerprint, 0)
+        self._bar.update(-lost)
+        self._left += lost
         self._running[spec.fingerprint] = 0
+        self._began[spec.fingerprint] = now = time.monotonic()
+        self._first = self._first or now
         self._show(spec)
 
     def epoch(self, spec: FitSpec, metrics: dict[str, float]) -> None:
         """A fit finished an epoch."""
         self._running[spec.fingerprint] = int(metrics.get("epoch", 0)) + 1
         self._bar.update(1)
+        self._trained, self._left = self._trained + 1, self._left - 1
         self._show(spec, metrics.get("val_accuracy"))
 
     def finished(self, spec: FitSpec, folder: Path) -> None:
@@ -45,16 +54,28 @@ class ProgressBar:
         self._running.pop(spec.fingerprint, None)
         self._finished += 1
         self._show(spec)
+        if not self._live:
+            self._bar.write(self._line(spec), file=sys.stderr)
 
     def failed(self, spec: FitSpec, error: BaseException) -> None:
         """A fit raised."""
-        self._running.pop(spec.fingerprint, None)
+        self._left -= spec.training.epochs - self._running.pop(spec.fingerprint, 0)
         self._failed += 1
         self._bar.write(f"{spec.name} failed: {error}", file=sys.stderr)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
         self._bar.close()
+
+    def _line(self, spec: FitSpec) -> str:
+        now, began = time.monotonic(), self._began[spec.fingerprint]
+        elapsed = now - (self._first or began)
+        left = self._bar.format_interval(elapsed / max(1, self._trained) * self._left)
+        return f"{self._done()} | {spec.name} in {now - began:.1f} s | {left} left"
+
+    def _done(self) -> str:
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"{self._finished}/{self._fits} fits{failed}"
 
     def _show(self, spec: FitSpec, accuracy: float | None = None) -> None:
         epoch = self._running.get(spec.fingerprint)
@@ -63,7 +84,4 @@ class ProgressBar:
             now += f" epoch {epoch}/{spec.training.epochs}"
         if accuracy is not None:
             now += f" accuracy {accuracy:.3f}"
-        failed = f", {self._failed} failed" if self._failed else ""
-        self._bar.set_postfix_str(
-            f"{self._finished}/{self._fits} fits{failed}, {len(self._running)} running | {now}", False
-        )
+        self._bar.set_postfix_str(f"{self._done()}, {len(self._running)} running | {now}", False)

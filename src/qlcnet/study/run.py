@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from qlcnet.study.executors import Engine, OnEvent
 
 log = logging.getLogger("qlcnet")
-RESTARTS = 2  # of a broken worker pool: an out-of-memory kill should cost the running folds, not the grid
+RESTARTS = 2  # of a worker pool that broke before a fit ended: a kill should cost the running folds, not the grid
+NAMED = 3  # fits of one failure: one cause often strikes a whole grid
 
 
 class GridError(RuntimeError):
-    """Some fits failed; the message names each with its cause. The others are in the store."""
+    """Some fits failed; the message states each cause, and whom it struck. Those that finished are in the store."""
 
 
 class Listener(Protocol):
@@ -116,29 +118,18 @@ def run_grid(
     specs = {spec.fingerprint: spec for spec in grid.todo}
     relay = _Relay(specs, listeners)
     running = _Running(grid, store, relay, provenance, dict(specs))
-    for _attempt in range(RESTARTS + 1):
-        engine = open_engine(relay.event)
-        try:
-            running.run_on(engine)
-        except BrokenProcessPool:
-            log.warning("a worker process died (out of memory?); %d fits go on in new workers", len(running.remaining))
-            engine.close(abort=True)
-            continue
-        except BaseException:
-            engine.close(abort=True)
-            raise
-        engine.close()
-        break
-    else:
-        raise GridError(
-            f"worker processes died {RESTARTS + 1} times; {len(running.remaining)} fits are left. "
-            "If memory is short, use fewer workers: execution.workers in params.yaml, or --workers 1"
-        )
-    if failures := running.failures:
-        lines = [f"{specs[key].name}: {type(error).__name__}: {error}" for key, error in failures.items()]
-        raise GridError(
-            f"{len(failures)} of {len(grid.specs)} fits failed, the others are kept\n  " + "\n  ".join(lines)
-        )
+    try:
+        running.run_to_the_end(open_engine)
+    except (EngineError, GridError) as error:
+        if running.failures:
+            error.args = (f"{error}\n{running.failed()}",)
+        raise
+    except BaseException:  # Ctrl-C, a full disk: its message is not ours to extend
+        if running.failures:
+            log.warning("%s", running.failed())
+        raise
+    if running.failures:
+        raise GridError(running.failed())
 
 
 class _Running:
@@ -148,19 +139,71 @@ class _Running:
         self, grid: Grid, store: FoldStore, relay: _Relay, provenance: Mapping[str, Any], remaining: dict[str, FitSpec]
     ) -> None:
         self.grid, self.store, self.relay, self.provenance, self.remaining = grid, store, relay, provenance, remaining
-        self.failures: dict[str, BaseException] = {}
+        self.failures: dict[str, BaseException] = {}  # by the fit's name
+        self.limit: int | None = None  # fits at a time; None: the engine decides
         self.opened = 0.0
         self.work: dict[str, Work] = {}
         self.predicted: dict[str, float] = {}
 
+    def run_to_the_end(self, open_engine: Callable[[OnEvent], Engine]) -> None:
+        """Run on one engine after the other, as their workers die; on half as many workers where nothing ended."""
+        deaths = 0  # since a fit ended
+        while True:
+            left = len(self.remaining)
+            engine = open_engine(self.relay.event)
+            try:
+                self.run_on(engine)
+            except BrokenProcessPool:
+                engine.close(abort=True)
+            except BaseException:
+                engine.close(abort=True)
+                raise
+            else:
+                engine.close()
+                return
+            progress = len(self.remaining) < left
+            deaths = 1 if progress else deaths + 1
+            workers = self._workers(engine)
+            if deaths > RESTARTS:
+                raise GridError(
+                    f"worker processes died {deaths} times before a fit ended, at last with {workers} at a time; "
+                    f"{len(self.remaining)} fits are left. "
+                    "If memory is short, use fewer workers: execution.workers in params.yaml, or --workers 1"
+                )
+            died = "a worker process died (out of memory?)"
+            if progress:
+                log.warning("%s; %d fits go on in new workers", died, len(self.remaining))
+            else:
+                self.limit = max(1, workers // 2)
+                log.warning(
+                    "%s before a fit ended; %d fits go on, %d at a time instead of %d, as memory may be short",
+                    died, len(self.remaining), self.limit, workers,
+                )  # fmt: skip
+
+    def failed(self) -> str:
+        """The fits that failed for a reason of their own: each reason once, with whom it struck."""
+        struck: dict[str, list[str]] = {}
+        for spec in self.grid.specs:  # not as they ended: the same failures give the same message
+            if error := self.failures.get(spec.name):
+                struck.setdefault(f"{type(error).__name__}: {error}", []).append(spec.name)
+        lines = [f"{len(self.failures)} of {len(self.grid.specs)} fits failed, those that finished are kept"]
+        for reason, names in struck.items():
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            lines.append(f"{', '.join(names[:NAMED])}{more}: {reason}")
+        return "\n  ".join(lines)
+
     def run_on(self, engine: Engine) -> None:
-        """Submit all, keep each as it ends; what ended leaves `remaining`. Raises BrokenProcessPool, EngineError."""
+        """Submit, keep each as it ends; what ended leaves `remaining`. Raises BrokenProcessPool, EngineError."""
         if not self.predicted:
             self.opened = time.perf_counter()
             self._predict(engine)
-        order = sorted(self.remaining, key=lambda key: -self.predicted[key])  # no long fit left alone at the end
-        pending: dict[Future[FitResult], str] = {engine.submit(self.remaining[key]): key for key in order}
-        while pending:
+        order = iter(sorted(self.remaining, key=lambda key: -self.predicted[key]))  # no long fit left alone at the end
+        together = self.limit or len(self.remaining)
+        pending: dict[Future[FitResult], str] = {}
+        while True:
+            pending |= {engine.submit(self.remaining[key]): key for key in islice(order, together - len(pending))}
+            if not pending:
+                return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             broken = None
             for future in done:
@@ -170,11 +213,14 @@ class _Running:
                 elif error is None:
                     self._keep(key, future.result(), engine)
                 else:
-                    del self.remaining[key]
-                    self.failures[key] = error
+                    self.failures[self.remaining.pop(key).name] = error
                     self.relay.failed(key, error)
             if broken:
                 raise broken
+
+    def _workers(self, engine: Engine) -> int:
+        """Fits that run at a time."""
+        return min(engine.workers, self.limit or engine.workers)
 
     def _predict(self, engine: Engine) -> None:
         kinds = {key: self.grid.kind(spec) for key, spec in self.remaining.items()}
@@ -196,7 +242,7 @@ class _Running:
             "work": asdict(self.work[key]),
             "host": result.host or socket.gethostname(),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "workers": engine.workers,
+            "workers": self._workers(engine),
         }
         folder = self.store.put(key, files_of(self.grid.configs[key], result), provenance)
         del self.remaining[key]
