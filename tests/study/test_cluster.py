@@ -215,7 +215,7 @@ class Link:
         self.described += function is cluster_worker.describe_worker
         versions, cpu = cluster_worker.versions(), cluster_worker.cpu_features()
         seen = {"paths": DataPaths(Path("raw"), Path("folds.csv"), Path("quanvolved")), "spool": ("w", "spool")}
-        return {"tcp://w": {"versions": versions, "cpu": cpu, "threads": 1, "accelerators": (), **seen}}
+        return {"tcp://w": {"versions": versions, "cpu": cpu, "threads": 1, "cuda_fault": None, **seen}}
 
     def submit(self, function: Any, *arguments: Any, **_: Any) -> Any:
         if function is not fit_on_worker:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
+import select
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from qlcnet.study import executors, machine
-from qlcnet.study.executors import FITS_PER_GPU, GPU_CONTEXT, WORKER_MEMORY, LocalEngine, auto_workers, deal
-from qlcnet.study.spec import DataPaths
+from qlcnet.config import load_params
+from qlcnet.study import executors, machine, room
+from qlcnet.study.executors import LocalEngine
+from qlcnet.study.room import FITS_PER_GPU, GPU_CONTEXT, IMPORTS, MARGIN, auto_workers, deal
+from qlcnet.study.spec import DataPaths, FitResult
+from tests.study.projects import TASK, make_project, plan
 
 GB = 10**9
 
@@ -138,7 +146,8 @@ def test_free_memory_of_an_accelerator(
     assert machine.free_accelerator_memory("0") == free
 
 
-NEEDS = GPU_CONTEXT + WORKER_MEMORY
+FIT = 0.8 * GB
+NEEDS = GPU_CONTEXT + FIT
 
 
 @pytest.mark.parametrize(
@@ -161,8 +170,8 @@ def test_auto_counts_what_accelerators_hold(
     monkeypatch.setattr(machine, "free_accelerator_memory", lambda gpu: free[gpu])
     monkeypatch.setattr(machine, "cores", lambda: 16)
     monkeypatch.setattr(machine, "free_memory", lambda: 100 * GB)
-    assert auto_workers(fits, "cuda", data=data) == workers
-    assert auto_workers(fits, "cpu", data=data) == min(fits, 16)
+    assert auto_workers(fits, "cuda", FIT, data) == workers
+    assert auto_workers(fits, "cpu", FIT, data) == min(fits, 16)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +191,7 @@ def test_workers_go_to_the_gpu_that_has_most_room(
     monkeypatch: pytest.MonkeyPatch, free: dict[str, float | None], workers: int, dealt: str
 ) -> None:
     monkeypatch.setattr(machine, "free_accelerator_memory", lambda gpu: free[gpu])
-    assert "".join(deal(tuple(free), workers)) == dealt
+    assert "".join(deal(tuple(free), workers, FIT)) == dealt
 
 
 def test_no_gpu_gets_more_than_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,34 +202,35 @@ def test_no_gpu_gets_more_than_it_has_room_for(monkeypatch: pytest.MonkeyPatch) 
         free = {gpu: draw.choice((None, draw.uniform(0, 12) * NEEDS)) for gpu in "0123"[: draw.randint(1, 4)]}
         monkeypatch.setattr(machine, "accelerators", lambda free=free: tuple(free))
         monkeypatch.setattr(machine, "free_accelerator_memory", free.__getitem__)
-        memory, data = draw.uniform(1, 4) * WORKER_MEMORY, draw.uniform(0, 2) * GB
-        dealt = deal(tuple(free), auto_workers(draw.randint(1, 99), "cuda", memory, data))
-        room = {gpu: executors._fits_on(gpu, GPU_CONTEXT + memory + data) for gpu in free}
-        assert not any(room.values()) or all(dealt.count(gpu) <= room[gpu] for gpu in free)
+        needs, data = draw.uniform(0.1, 4) * FIT, draw.uniform(0, 2) * GB
+        dealt = deal(tuple(free), auto_workers(draw.randint(1, 99), "cuda", needs, data), needs + data)
+        bound = {gpu: room._fits_on(gpu, needs + data) for gpu in free}
+        assert not any(bound.values()) or all(dealt.count(gpu) <= bound[gpu] for gpu in free)
 
 
-@pytest.mark.parametrize(("cores", "memory", "workers"), [(3, 100 * GB, 3), (16, 5 * WORKER_MEMORY, 5), (16, 0, 1)])
+@pytest.mark.parametrize(
+    ("cores", "memory", "workers"),
+    [(3, 100 * GB, 3), (16, IMPORTS + 5.1 * MARGIN * FIT, 5), (16, IMPORTS + 4.9 * MARGIN * FIT, 4), (16, 0, 1)],
+)
 def test_auto_stays_within_cores_and_memory(
     monkeypatch: pytest.MonkeyPatch, cores: int, memory: float, workers: int
 ) -> None:
     monkeypatch.setattr(machine, "cores", lambda: cores)
     monkeypatch.setattr(machine, "free_memory", lambda: memory)
-    assert auto_workers(80, "cpu") == workers
+    assert auto_workers(80, "cpu", FIT) == workers
 
 
-def test_workers_are_dealt_out_over_the_accelerators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = {"GPU-8f": GB, "GPU-4a": 140 * GB}
-    monkeypatch.setattr(machine, "free_accelerator_memory", free.__getitem__)
+def test_each_worker_sees_its_accelerator_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executors, "_events", None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8f,GPU-4a")
-    engine = LocalEngine(DataPaths.of(tmp_path, "x"), (), 3, print, ("GPU-8f", "GPU-4a"))
+    engine = LocalEngine(DataPaths.of(tmp_path, "x"), (), 3, print, ("GPU-8f", "GPU-4a", "GPU-4a"))
     seen = []
     for _ in range(3):  # what each worker process runs first
         executors._start_worker(*engine._pool._initargs)  # type: ignore[attr-defined]
         seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
     engine.close()
-    assert seen == ["GPU-4a"] * 3
+    assert seen == ["GPU-8f", "GPU-4a", "GPU-4a"]
 
 
 def test_without_accelerators_workers_keep_their_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,3 +253,37 @@ def test_what_workers_share_is_imported_without_a_look_at_cuda() -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+# --- what workers answer --------------------------------------------------------------------------------------------
+
+
+def test_a_killed_worker_cannot_stop_halfway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the pipe goes less than it takes as a whole, however large a fit's result is."""
+    make_project(tmp_path)
+    spec = plan(load_params(tmp_path / "params.yaml"), tmp_path)[0].specs[0]
+    weights = {"w": np.arange(1 << 20, dtype=np.float32)}
+    fitted = FitResult({}, [], weights, {"parameters": 1 << 20}, seconds=1.0)
+    monkeypatch.setattr("qlcnet.study.fit.fit_fold", lambda *_: fitted)
+    monkeypatch.setattr(executors, "_events", SimpleNamespace(put=lambda event: None))
+    answer = executors._run_local(spec, DataPaths.of(tmp_path, TASK), ("ry",), str(tmp_path))
+    assert len(pickle.dumps(answer)) < select.PIPE_BUF / 8
+    named: Future[str] = Future()
+    named.set_result(answer)
+    taken: Future[FitResult] = Future()
+    executors._take(named, taken)
+    np.testing.assert_array_equal(taken.result().weights["w"], weights["w"])
+    assert not Path(answer).exists()
+
+
+def test_what_a_worker_raises_reaches_who_waits(tmp_path: Path) -> None:
+    for error in (ValueError("no such channel"), BrokenProcessPool("killed")):
+        named: Future[str] = Future()
+        named.set_exception(error)
+        taken: Future[FitResult] = Future()
+        executors._take(named, taken)
+        assert taken.exception() is error
+    lost: Future[str] = Future()
+    lost.set_result(str(tmp_path / "gone"))
+    executors._take(lost, taken := Future())
+    assert isinstance(taken.exception(), FileNotFoundError)

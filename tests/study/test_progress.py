@@ -72,5 +72,19 @@ def test_a_terminal_gets_a_bar(
     bar.finished(SPECS[0], Path())
     bar.close()
     shown = capsys.readouterr().err
-    assert re.search(r"\rtiny: 3 fits to do \(2 already fitted\):.*2/6 .*1/3 fits, 0 running", shown)
+    assert re.search(r"\rtiny: 3 fits to do \(2 already fitted\): +33%.*1/3 fits, 0 running", shown)
     assert shown.count("\n") == 1
+
+
+def test_the_time_left_counts_what_fits_should_take(capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:
+    bar = ProgressBar("tiny", SPECS, 0)
+    bar.predicted({SPECS[0].name: 60.0, SPECS[1].name: 20.0, SPECS[2].name: 10.0})
+    train(bar, 0, clock, seconds=15)  # twice as fast as predicted
+    bar.finished(SPECS[0], Path())
+    bar.started(SPECS[1], "pid 1")
+    bar.failed(SPECS[1], ValueError("no such channel"))
+    bar.started(SPECS[2], "pid 1")
+    bar.finished(SPECS[2], Path())
+    first, _, last = capsys.readouterr().err.splitlines()
+    assert first.endswith("00:15 left"), "30 predicted seconds are left"
+    assert last.endswith("00:05 left"), "a failed fit takes no more time"

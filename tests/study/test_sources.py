@@ -53,7 +53,7 @@ def test_other_code_is_an_error_of_the_grid(spec: FitSpec, monkeypatch: pytest.M
     monkeypatch.setattr(sources, "hash_of_sources", lambda: "b" if changed == "on disk" else "a")
     planned = replace(spec, sources="b" if changed == "planned" else "a")
     with pytest.raises(SourcesChangedError, match="the sources changed while the grid ran; run again") as raised:
-        executors._run_local(planned, DataPaths.of(Path("nowhere"), TASK), ())
+        executors._run_local(planned, DataPaths.of(Path("nowhere"), TASK), (), "nowhere")
     travelled = pickle.loads(pickle.dumps(raised.value))
     assert isinstance(travelled, EngineError), "which ends the grid at once, see test_grid"
     assert str(travelled) == str(raised.value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from qlcnet.study import transfer
+from qlcnet.study import cluster_worker, machine, transfer
 from qlcnet.study.cluster import DaskEngine
 from qlcnet.study.cluster_worker import describe_worker
 from qlcnet.study.spec import DataPaths
@@ -117,17 +117,28 @@ def test_a_worker_with_other_weights_at_the_same_path_does_not_see_the_files(roo
     assert transfer.paths_seen(files, worker) is None
 
 
+OLD = "torch 2.0 cannot use CUDA: the driver is too old"
+
+
 @pytest.mark.parametrize(
-    ("device", "there", "refused"),
-    [("cpu", (), False), ("cpu", ("0",), False), ("cuda", ("0",), False), ("cuda", (), True)],
+    ("device", "there", "fault", "says"),
+    [
+        ("cpu", (), OLD, ""),
+        ("cpu", ("0",), OLD, ""),
+        ("cuda", ("0",), None, ""),
+        ("cuda", ("0",), OLD, OLD),
+        ("cuda", (), None, "no CUDA device"),
+    ],
 )
-def test_a_worker_without_cuda_gets_no_fits_for_cuda(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, there: tuple[str, ...], refused: bool
-) -> None:
-    monkeypatch.setattr("qlcnet.study.machine.accelerators", lambda: there)
-    answer = describe_worker(TaskFiles.of(DataPaths.of(root, TASK), ()), dask_worker=worker_at(tmp_path))
+def test_a_worker_that_cannot_use_cuda_gets_no_fits_for_cuda(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    device: str, there: tuple[str, ...], fault: str | None, says: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(machine, "accelerators", lambda: there)
+    monkeypatch.setattr(cluster_worker, "cuda_fault", lambda: fault)
+    answer = describe_worker(TaskFiles.of(DataPaths.of(root, TASK), ()), device, dask_worker=worker_at(tmp_path))
     engine = object.__new__(DaskEngine)
     engine.device, engine._own = device, {"versions": answer["versions"]}
     why = engine._why_not(answer)
-    assert bool(why) is refused
-    assert not why or ("no CUDA device" in why and "training.device" in why)
+    assert bool(why) is bool(says)
+    assert not why or (says in why and "training.device" in why)

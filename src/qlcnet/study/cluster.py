@@ -185,7 +185,7 @@ class DaskEngine:
         new = [address for address in present if address not in self._workers and address not in self._refused]
         if not new:
             return []
-        answers = self._ask(describe_worker, self.files, workers=new)
+        answers = self._ask(describe_worker, self.files, self.device, workers=new)
         refusals = []
         for address, answer in answers.items():
             if isinstance(answer, OSError):  # it left while it was asked
@@ -203,8 +203,8 @@ class DaskEngine:
         differ = [f"{name} {other[name]} there, {own[name]} here" for name in own if other[name] != own[name]]
         if differ:
             return "; ".join(differ) + "; install the same versions (requirements.lock), restart it"
-        if self.device == "cuda" and not answer["accelerators"]:
-            return "it has no CUDA device, and these fits need one; set training.device to cpu, or start it elsewhere"
+        if fault := answer["cuda_fault"]:
+            return f"{fault}, and these fits need CUDA; set training.device to cpu, or start it elsewhere"
         return None
 
     def _take_in(self, answers: dict[str, dict[str, Any]]) -> list[str]:

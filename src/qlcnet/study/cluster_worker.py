@@ -9,15 +9,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from qlcnet.study import machine, transfer
-from qlcnet.study.executors import check_sources, count_networks
-from qlcnet.study.sources import LOADED
+from qlcnet.study.executors import check_sources, count_networks, cuda_fault
+from qlcnet.study.sources import FIT_PACKAGES, LOADED
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
     from qlcnet.study.fit import FitData
     from qlcnet.study.workload import NetworkKind, NetworkSize
 
-DECIDING_PACKAGES = ("torch", "timm", "pytorch-lightning", "numpy")
 MOST_OPENED = 16  # tasks whose arrays stay mapped: grids of several tasks may share a worker
 
 _one_at_a_time = threading.Lock()  # torch's random generator belongs to the process: two fits would mix their draws
@@ -32,22 +31,26 @@ class SpoolGoneError(Exception):
     """The folder with the files of the grid, which this worker had, is not there any more."""
 
 
-def describe_worker(files: transfer.TaskFiles, dask_worker: Any = None) -> dict[str, Any]:
+def describe_worker(files: transfer.TaskFiles, device: str, dask_worker: Any = None) -> dict[str, Any]:
     """What decides whether this process may fit folds of a grid, and where it finds their files."""
     return {
         "versions": versions(),
         "host": socket.gethostname(),
         "cpu": cpu_features(),
         "threads": dask_worker.state.nthreads,
-        "accelerators": machine.accelerators(),
+        "cuda_fault": _cuda_fault() if device == "cuda" else None,
         "paths": transfer.paths_seen(files, dask_worker),
         "spool": (socket.gethostname(), str(transfer.spool_of(dask_worker, files.spool))),
     }
 
 
+def _cuda_fault() -> str | None:
+    return cuda_fault() if machine.accelerators() else "it has no CUDA device"
+
+
 def versions() -> dict[str, str]:
     """Of what decides a result."""
-    packages = {name: importlib.metadata.version(name) for name in DECIDING_PACKAGES}
+    packages = {name: importlib.metadata.version(name) for name in FIT_PACKAGES}
     return {**packages, "qlcnet sources": LOADED}  # not what lies on disk: a worker keeps what it imported
 
 

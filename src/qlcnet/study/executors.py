@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qlcnet.study import machine, sources
+from qlcnet.study import sources
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
@@ -22,10 +24,6 @@ if TYPE_CHECKING:
     from qlcnet.study.workload import NetworkKind, NetworkSize
 
 log = logging.getLogger("qlcnet")
-
-WORKER_MEMORY = 1.2e9  # bytes; measured on CIFAR-10, see docs/scaling.md
-FITS_PER_GPU = 4  # at most: small networks leave most of a large GPU idle. Not measured, see docs/accelerator.md
-GPU_CONTEXT = 1.0e9  # bytes of a process on a GPU before its first array: libraries and workspaces. Not measured
 
 Event = tuple[str, str, Any]  # (kind, fingerprint, payload): ("start", …, worker), ("epoch", …, metrics)
 OnEvent = Callable[[Event], None]
@@ -54,49 +52,6 @@ class Engine(Protocol):
 
     def close(self, abort: bool = False) -> None:
         """Free the workers; with `abort`, without waiting for running fits."""
-
-
-def auto_workers(fits: int, device: str, memory: float = 0.0, data: float = 0.0) -> int:
-    """How many fits to run at a time here: bounded by cores, free memory, what accelerators hold, and fits.
-
-    `memory`: bytes that the most demanding fit needs, where that is known (study.room). `data`: bytes of the arrays
-    that each worker copies to its accelerator. Cores and memory are those of the container, if this is one.
-    """
-    needs = memory or WORKER_MEMORY
-    bound = min(machine.cores(), int(machine.free_memory() // needs))
-    if device == "cuda":
-        bound = min(bound, sum(_fits_on(gpu, GPU_CONTEXT + needs + data) for gpu in machine.accelerators()))
-    return max(1, min(bound, fits))
-
-
-def _fits_on(gpu: str, needs: float) -> int:
-    return int(min(FITS_PER_GPU, _free(gpu) / needs))
-
-
-def _free(gpu: str) -> float:
-    """Free bytes of a GPU; without bound where nobody says."""
-    free = machine.free_accelerator_memory(gpu)
-    return math.inf if free is None else free
-
-
-def deal(gpus: Sequence[str], workers: int) -> list[str]:
-    """The GPU of each worker: where its share of the free memory is largest, FITS_PER_GPU while others have room.
-
-    So no GPU gets more workers than `auto_workers` counted for it, whatever a fit needs: as long as one has room left,
-    the largest share is no less than that need (test_no_gpu_gets_more_than_it_has_room_for). More workers than there
-    is room for go on by share.
-    """
-    free = {gpu: _free(gpu) for gpu in gpus} if len(gpus) > 1 else dict.fromkeys(gpus, math.inf)
-    dealt: list[str] = []
-
-    def merit(gpu: str) -> tuple[bool, float, int]:
-        others = dealt.count(gpu)
-        share = free[gpu] / (others + 1)
-        return others < FITS_PER_GPU and share >= GPU_CONTEXT + WORKER_MEMORY, share, -others
-
-    for _ in range(workers):
-        dealt.append(max(gpus, key=merit))
-    return dealt
 
 
 # --- worker processes of this machine ---------------------------------------------------------------------------
@@ -141,33 +96,61 @@ def check_sources(spec: FitSpec) -> None:
         raise SourcesChangedError("the sources changed while the grid ran; run again (finished fits are kept)")
 
 
-def check_device(spec: FitSpec) -> None:
-    """Raises EngineError where `spec`, and with it the whole grid, was planned for CUDA and this worker cannot use it.
+def cuda_fault() -> str | None:
+    """Why torch cannot use CUDA in this process; None where it can. Imports torch.
 
-    The plan saw device nodes; an old driver, a container without its libraries or a torch for CPU shows only here.
+    Whoever plans sees device nodes; only here shows an old driver, a container without its libraries, a torch for CPU.
     """
-    if spec.device == "cpu":
-        return
     import torch
 
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without CUDA
+        return f"torch {torch.__version__} cannot use CUDA: {error}"
+    return None
+
+
+def check_device(spec: FitSpec) -> None:
+    """Raises EngineError where `spec`, and with it the whole grid, was planned for CUDA and this worker has none."""
+    if spec.device == "cuda" and (fault := cuda_fault()):
         auto = " (chosen by `auto`, as there are NVIDIA device nodes)" if spec.training.device == "auto" else ""
         raise EngineError(
-            f"training.device is cuda{auto}, but torch {torch.__version__} cannot use it: {error}\n"
+            f"training.device is cuda{auto}, but {fault}\n"
             "Set training.device: cpu in params.yaml; or mend the driver, or install a torch that was built for it"
-        ) from None
+        )
 
 
-def _run_local(spec: FitSpec, paths: DataPaths, circuits: tuple[str, ...]) -> FitResult:
+def _run_local(spec: FitSpec, paths: DataPaths, circuits: tuple[str, ...], answers: str) -> str:
+    """Fit one fold; returns the file, below `answers`, that holds the pickled FitResult.
+
+    The pool's pipe carries the name alone: a worker killed halfway through a message leaves whoever reads it waiting
+    for ever, and a pipe takes what is shorter than PIPE_BUF as a whole (test_a_killed_worker_cannot_stop_halfway).
+    """
     check_sources(spec)
     check_device(spec)
     from qlcnet.study.fit import fit_fold
 
     _events.put(("start", spec.fingerprint, f"pid {os.getpid()}"))
     data = open_cached(paths, circuits)
-    return fit_fold(spec, data, lambda metrics: _events.put(("epoch", spec.fingerprint, dict(metrics))))
+    result = fit_fold(spec, data, lambda metrics: _events.put(("epoch", spec.fingerprint, dict(metrics))))
+    path = Path(answers, spec.fingerprint)
+    path.write_bytes(pickle.dumps(result))
+    return str(path)
+
+
+def _take(answer: Future[str], result: Future[FitResult]) -> None:
+    """Bring the file that a worker named to whoever waits for its fit."""
+    if answer.cancelled():
+        result.cancel()
+    elif error := answer.exception():
+        result.set_exception(error)
+    else:
+        try:
+            path = Path(answer.result())
+            result.set_result(pickle.loads(path.read_bytes()))
+            path.unlink()
+        except Exception as error:
+            result.set_exception(error)
 
 
 def count_networks(kinds: list[NetworkKind]) -> list[NetworkSize]:
@@ -180,7 +163,7 @@ def count_networks(kinds: list[NetworkKind]) -> list[NetworkSize]:
 class LocalEngine:
     """Worker processes from a forkserver that has imported torch, timm and Lightning once; one torch thread each.
 
-    With `devices` (machine.accelerators) each worker sees one of them alone, by the memory they have free (`deal`).
+    `devices`: the accelerator of each worker (room.deal), which then sees no other.
     """
 
     def __init__(
@@ -201,8 +184,9 @@ class LocalEngine:
         self._events = self._context.SimpleQueue()
         self._on_event = on_event
         hands = self._context.SimpleQueue()  # a worker takes its device when it starts
-        for device in deal(devices, workers) if devices else [""] * workers:
+        for device in devices or [""] * workers:
             hands.put(device)
+        self._answers = TemporaryDirectory(prefix="qlcnet-")
         self._pool = ProcessPoolExecutor(workers, self._context, _start_worker, (self._events, hands))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -213,7 +197,10 @@ class LocalEngine:
 
     def submit(self, spec: FitSpec) -> Future[FitResult]:
         """Queue one fit."""
-        return self._pool.submit(_run_local, spec, self.paths, self.circuits)
+        result: Future[FitResult] = Future()
+        answer = self._pool.submit(_run_local, spec, self.paths, self.circuits, self._answers.name)
+        answer.add_done_callback(lambda answer: _take(answer, result))
+        return result
 
     def network_sizes(self, kinds: list[NetworkKind]) -> list[NetworkSize]:
         """Count networks in a worker: this process need not import torch."""
@@ -225,6 +212,7 @@ class LocalEngine:
         for process in processes:
             process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._answers.cleanup()
         if not abort:  # a worker killed while it wrote an event has taken the queue's lock along: a put would hang
             self._events.put(None)
             self._reader.join(timeout=10)

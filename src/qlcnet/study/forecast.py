@@ -12,13 +12,13 @@ from qlcnet.data.imageset import DataError
 from qlcnet.paths import fold_store
 from qlcnet.study.calibration import FinishedFit, calibrated_on, finished_fits, startup_of
 from qlcnet.study.cost_model import CostModel
-from qlcnet.study.executors import auto_workers, count_networks
+from qlcnet.study.executors import count_networks
 from qlcnet.study.grid import Grid, NotPreparedError, circuits_of, expected_grid, plan_grid
-from qlcnet.study.room import IMPORTS, data_disk, fit_disk, worker_memory
+from qlcnet.study.room import IMPORTS, auto_workers, data_disk, fit_disk, most_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import FitSpec
 from qlcnet.study.store import FoldStore
-from qlcnet.study.workload import NetworkKind, NetworkSize, Work, count_sizes
+from qlcnet.study.workload import NetworkKind, NetworkSize, Work
 
 log = logging.getLogger("qlcnet")
 
@@ -32,32 +32,35 @@ class TaskPlan:
     work: dict[str, Work] = field(default_factory=dict)  # of fits to do, by name
     seconds: dict[str, float] = field(default_factory=dict)
     finished: list[tuple[FitSpec, FinishedFit]] = field(default_factory=list)
+    workers: int = 1
 
 
 @dataclass
 class Plan:
-    """All tasks of params.yaml on `workers` workers. `unknown`: tasks of which nothing is known before `fetch`."""
+    """All tasks of params.yaml. `unknown`: tasks of which nothing is known before `fetch`."""
 
     params: Params
     tasks: list[TaskPlan]
     unknown: list[str]
-    workers: int
     model: CostModel
     startup: float
 
     def makespan(self, task: TaskPlan) -> float:
         """Seconds of a task's grid, the start of its workers included; 0 when nothing is to do."""
-        return makespan(simulate(list(task.seconds.values()), self.workers, startup=self.startup))
+        return makespan(simulate(list(task.seconds.values()), task.workers, startup=self.startup))
+
+    @property
+    def workers(self) -> int:
+        """Fits at a time, of the task that can use most."""
+        return max((task.workers for task in self.tasks), default=1)
 
     @property
     def memory(self) -> float:
         """Bytes for all workers at the most demanding task: each one's own, and once the imports and the images."""
         needs = [0.0]
         for task in self.tasks:
-            batch = self.params.training.batch_size
-            private = max((worker_memory(work, batch) for work in task.work.values()), default=0.0)
-            if private:
-                needs.append(IMPORTS + self.workers * private + self._data(task))
+            if private := most_memory(task.work.values(), self.params.training.batch_size):
+                needs.append(IMPORTS + task.workers * private + self.data(task))
         return max(needs)
 
     @property
@@ -68,10 +71,11 @@ class Plan:
             assert task.grid.shape is not None
             epochs = self.params.training.epochs
             fits += sum(fit_disk(work, task.grid.shape, epochs) for work in task.work.values())
-            data += 0.0 if task.is_split else self._data(task)
+            data += 0.0 if task.is_split else self.data(task)
         return fits, data
 
-    def _data(self, task: TaskPlan) -> float:
+    def data(self, task: TaskPlan) -> float:
+        """Bytes of a task's images and channels."""
         assert task.grid.shape is not None
         per_position = {}
         for name in circuits_of(self.params):
@@ -86,7 +90,7 @@ def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
     store = FoldStore(fold_store(root))
     fits = finished_fits(store)
     by_fingerprint = {fit.fingerprint: fit for fit in fits}
-    plan = Plan(params, [], [], workers or 1, calibrated_on(fits), startup_of(fits))
+    plan = Plan(params, [], [], calibrated_on(fits), startup_of(fits))
     for name in params.datasets:
         task = _task_plan(params, name, root, store)
         if task is None:
@@ -94,13 +98,14 @@ def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
             continue
         task.finished = [(s, by_fingerprint[s.fingerprint]) for s in task.grid.specs if s.fingerprint in by_fingerprint]
         plan.tasks.append(task)
-    _predict(plan, store.root.parent / "network_sizes.json")
-    if workers is None:
-        todo = [spec for task in plan.tasks for spec in task.grid.todo]
-        work = [w for task in plan.tasks for w in task.work.values()]
-        needs = max((worker_memory(w, params.training.batch_size) for w in work), default=0.0)
-        data = max((plan._data(task) for task in plan.tasks), default=0.0)
-        plan.workers = auto_workers(len(todo), todo[0].device, needs, data) if todo else 1
+    for task in plan.tasks:
+        task.work = task.grid.work(store, _count)
+        task.seconds = {name: plan.model.seconds(work) for name, work in task.work.items()}
+        if workers:
+            task.workers = workers
+        elif todo := task.grid.todo:  # as `train` does
+            needs = most_memory(task.work.values(), params.training.batch_size)
+            task.workers = auto_workers(len(todo), todo[0].device, needs, plan.data(task))
     return plan
 
 
@@ -119,17 +124,6 @@ def _task_plan(params: Params, name: str, root: Path, store: FoldStore) -> TaskP
         log.debug("%s: %s", name, error)
     expected = expected_grid(params, name)
     return TaskPlan(expected, False) if expected else None
-
-
-def _predict(plan: Plan, cache: Path) -> None:
-    kinds = {id(spec): task.grid.kind(spec) for task in plan.tasks for spec in task.grid.todo}
-    sizes = count_sizes(kinds.values(), cache, _count)
-    for task in plan.tasks:
-        assert task.grid.shape is not None
-        for spec in task.grid.todo:
-            kind = kinds[id(spec)]
-            task.work[spec.name] = work = Work.of(spec, task.grid.shape, kind, sizes[kind.key])
-            task.seconds[spec.name] = plan.model.seconds(work)
 
 
 def _count(kinds: list[NetworkKind]) -> list[NetworkSize]:

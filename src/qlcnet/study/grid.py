@@ -19,7 +19,7 @@ from qlcnet.study.machine import accelerators
 from qlcnet.study.sources import FIT_PACKAGES, hash_of_sources
 from qlcnet.study.spec import DataPaths, FitSpec
 from qlcnet.study.store import FoldStore
-from qlcnet.study.workload import NetworkKind, TaskShape
+from qlcnet.study.workload import CountNetworks, NetworkKind, TaskShape, Work, count_sizes
 
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
 DECIDING = ("src", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
@@ -44,6 +44,14 @@ class Grid:
         """The kind of network that a fit trains."""
         assert self.shape is not None
         return NetworkKind.of(spec, self.shape, self.colours)
+
+    def work(self, store: FoldStore, count: CountNetworks) -> dict[str, Work]:
+        """What each fit to do asks of a machine, by its name. `count` is asked for networks not counted before."""
+        assert self.shape is not None
+        kinds = [self.kind(spec) for spec in self.todo]
+        sizes = count_sizes(kinds, store.root.parent / "network_sizes.json", count)
+        pairs = zip(self.todo, kinds, strict=True)
+        return {spec.name: Work.of(spec, self.shape, kind, sizes[kind.key]) for spec, kind in pairs}
 
     def by_model(self) -> dict[tuple[str, str], list[FitSpec]]:
         """Fits grouped by (backbone, model)."""

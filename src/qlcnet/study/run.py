@@ -18,9 +18,10 @@ from qlcnet.study.calibration import calibrated_on, finished_fits
 from qlcnet.study.executors import EngineError
 from qlcnet.study.fold_folder import files_of
 from qlcnet.study.grid import Grid
+from qlcnet.study.schedule import longest_first
 from qlcnet.study.spec import FitResult, FitSpec
 from qlcnet.study.store import FoldStore
-from qlcnet.study.workload import Work, count_sizes
+from qlcnet.study.workload import Work
 
 if TYPE_CHECKING:
     from qlcnet.study.executors import Engine, OnEvent
@@ -111,13 +112,17 @@ def run_grid(
     open_engine: Callable[[OnEvent], Engine],
     listeners: Sequence[Listener],
     provenance: Mapping[str, Any],
+    predicted: Callable[[Mapping[str, float]], None] = lambda seconds: None,
 ) -> None:
-    """Fit what the store lacks, longest first. Raises GridError after all others are done if some fits failed."""
+    """Fit what the store lacks, longest first. Raises GridError after all others are done if some fits failed.
+
+    `predicted` is told the predicted seconds of each fit, by its name, before the first begins.
+    """
     if not grid.todo:
         return
     specs = {spec.fingerprint: spec for spec in grid.todo}
     relay = _Relay(specs, listeners)
-    running = _Running(grid, store, relay, provenance, dict(specs))
+    running = _Running(grid, store, relay, provenance, dict(specs), predicted)
     try:
         running.run_to_the_end(open_engine)
     except (EngineError, GridError) as error:
@@ -136,14 +141,21 @@ class _Running:
     """The fits of a grid that are left, and what became of the others."""
 
     def __init__(
-        self, grid: Grid, store: FoldStore, relay: _Relay, provenance: Mapping[str, Any], remaining: dict[str, FitSpec]
+        self,
+        grid: Grid,
+        store: FoldStore,
+        relay: _Relay,
+        provenance: Mapping[str, Any],
+        remaining: dict[str, FitSpec],
+        tell_predicted: Callable[[Mapping[str, float]], None],
     ) -> None:
         self.grid, self.store, self.relay, self.provenance, self.remaining = grid, store, relay, provenance, remaining
+        self.tell_predicted = tell_predicted
         self.failures: dict[str, BaseException] = {}  # by the fit's name
         self.limit: int | None = None  # fits at a time; None: the engine decides
-        self.opened = 0.0
-        self.work: dict[str, Work] = {}
-        self.predicted: dict[str, float] = {}
+        self.opened = time.perf_counter()
+        self.work: dict[str, Work] = {}  # by the fit's name
+        self.predicted: dict[str, float] = {}  # seconds, by the fit's name
 
     def run_to_the_end(self, open_engine: Callable[[OnEvent], Engine]) -> None:
         """Run on one engine after the other, as their workers die; on half as many workers where nothing ended."""
@@ -195,10 +207,10 @@ class _Running:
     def run_on(self, engine: Engine) -> None:
         """Submit, keep each as it ends; what ended leaves `remaining`. Raises BrokenProcessPool, EngineError."""
         if not self.predicted:
-            self.opened = time.perf_counter()
             self._predict(engine)
-        order = iter(sorted(self.remaining, key=lambda key: -self.predicted[key]))  # no long fit left alone at the end
-        together = self.limit or len(self.remaining)
+        left = list(self.remaining)
+        order = (left[i] for i in longest_first(self.predicted[spec.name] for spec in self.remaining.values()))
+        together = self.limit or len(left)
         pending: dict[Future[FitResult], str] = {}
         while True:
             pending |= {engine.submit(self.remaining[key]): key for key in islice(order, together - len(pending))}
@@ -223,23 +235,19 @@ class _Running:
         return min(engine.workers, self.limit or engine.workers)
 
     def _predict(self, engine: Engine) -> None:
-        kinds = {key: self.grid.kind(spec) for key, spec in self.remaining.items()}
-        cache = self.store.root.parent / "network_sizes.json"
-        sizes = count_sizes(kinds.values(), cache, engine.network_sizes)
+        self.work = self.grid.work(self.store, engine.network_sizes)
         model = calibrated_on(finished_fits(self.store))
-        assert self.grid.shape is not None
-        for key, spec in self.remaining.items():
-            self.work[key] = Work.of(spec, self.grid.shape, kinds[key], sizes[kinds[key].key])
-            self.predicted[key] = model.seconds(self.work[key])
+        self.predicted = {name: model.seconds(work) for name, work in self.work.items()}
+        self.tell_predicted(self.predicted)
 
     def _keep(self, key: str, result: FitResult, engine: Engine) -> None:
-        started = self.relay.first_start or self.opened
+        name, started = self.remaining[key].name, self.relay.first_start or self.opened
         provenance = {
             **self.provenance,
             "seconds": round(result.seconds, 3),
-            "predicted_seconds": round(self.predicted[key], 3),
+            "predicted_seconds": round(self.predicted[name], 3),
             "startup_seconds": round(started - self.opened, 3),  # of the grid: imports, until the first fit began
-            "work": asdict(self.work[key]),
+            "work": asdict(self.work[name]),
             "host": result.host or socket.gethostname(),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "workers": self._workers(engine),

@@ -10,13 +10,14 @@ from pathlib import Path
 from qlcnet.config import Params
 from qlcnet.paths import fold_store
 from qlcnet.study import machine
-from qlcnet.study.executors import WORKER_MEMORY, Engine, LocalEngine, OnEvent, auto_workers
+from qlcnet.study.executors import Engine, LocalEngine, OnEvent
 from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, note_inputs, plan_grid
 from qlcnet.study.progress import ProgressBar
-from qlcnet.study.room import most_memory
+from qlcnet.study.room import auto_workers, deal, most_memory
 from qlcnet.study.run import run_grid
 from qlcnet.study.spec import DataPaths
 from qlcnet.study.store import FoldStore
+from qlcnet.study.workload import NetworkKind, NetworkSize
 
 log = logging.getLogger("qlcnet")
 
@@ -45,9 +46,10 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
         run_grid(
             grid,
             store,
-            _engine_for(params, grid, root, workers, scheduler),
+            _engine_for(params, grid, root, store, workers, scheduler),
             [bar, tracker],
             {"commit": commit, "dirty": dirty},
+            bar.predicted,
         )
         link_results(grid, store, root / "results" / "folds")
         note_inputs(root, task, root / "results" / "folds")
@@ -58,7 +60,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
 
 
 def _engine_for(
-    params: Params, grid: Grid, root: Path, workers: int | None, scheduler: str | None
+    params: Params, grid: Grid, root: Path, store: FoldStore, workers: int | None, scheduler: str | None
 ) -> Callable[[OnEvent], Engine]:
     """What opens the engine when the first fit is to run, and again after its workers died."""
     paths, circuits, device = DataPaths.of(root, grid.task), circuits_of(params), grid.specs[0].device
@@ -67,15 +69,22 @@ def _engine_for(
 
         weights = dict.fromkeys(w for spec in grid.todo if isinstance(w := spec.backbone.pretrained, str))
         return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event, tuple(weights), device)
-    gpus = machine.accelerators() if device == "cuda" else ()
-    count = workers or _as_many_as_fit(params, grid, paths.size(circuits) if device == "cuda" else 0)
-    return lambda on_event: LocalEngine(paths, circuits, min(count, len(grid.todo)), on_event, gpus)
+
+    def open_local(on_event: OnEvent) -> Engine:
+        work = grid.work(store, lambda kinds: _counted_in_a_worker(paths, circuits, kinds))
+        needs = most_memory(work.values(), params.training.batch_size)
+        copied = paths.size(circuits) if device == "cuda" else 0
+        count = min(workers or auto_workers(len(work), device, needs, copied), len(work))
+        gpus = deal(machine.accelerators(), count, needs + copied) if device == "cuda" else []
+        return LocalEngine(paths, circuits, count, on_event, gpus)
+
+    return open_local
 
 
-def _as_many_as_fit(params: Params, grid: Grid, data: int) -> int:
-    """Fits at a time on this machine."""
-    assert grid.shape is not None
-    side = params.training.input_size
-    height, width = (side, side) if side else (grid.shape.height, grid.shape.width)
-    memory = max(WORKER_MEMORY, most_memory(height, width, params.training.batch_size))
-    return auto_workers(len(grid.todo), grid.specs[0].device, memory, data)
+def _counted_in_a_worker(paths: DataPaths, circuits: tuple[str, ...], kinds: list[NetworkKind]) -> list[NetworkSize]:
+    """This process need not import torch; what the worker imports, those of the grid share."""
+    engine = LocalEngine(paths, circuits, 1, lambda event: None)
+    try:
+        return engine.network_sizes(kinds)
+    finally:
+        engine.close()

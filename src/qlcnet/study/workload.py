@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 QUANTUM_CHANNELS = 4  # one a qubit
 
+CountNetworks = Callable[[list["NetworkKind"]], list["NetworkSize"]]  # builds them, which needs torch
+
 
 @dataclass(frozen=True)
 class TaskShape:
@@ -173,12 +175,8 @@ class Work:
         return cls(**{**value, "size": NetworkSize(**value["size"])})
 
 
-def count_sizes(
-    kinds: Collection[NetworkKind],
-    cache: Path,
-    count: Callable[[list[NetworkKind]], list[NetworkSize]],
-) -> dict[str, NetworkSize]:
-    """The size of each network by its key, from the file `cache`; `count`, which needs torch, adds what it lacks."""
+def count_sizes(kinds: Collection[NetworkKind], cache: Path, count: CountNetworks) -> dict[str, NetworkSize]:
+    """The size of each network by its key, from the file `cache`; `count` adds what it lacks."""
     try:
         known = {key: NetworkSize(**size) for key, size in json.loads(cache.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError):
