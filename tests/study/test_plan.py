@@ -12,19 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 
 from qlcnet.config import Task, parse_params
 from qlcnet.data.batches import batch_sizes
-from qlcnet.study import forecast
-from qlcnet.study.calibration import finished_fits
+from qlcnet.study import calibration, forecast
+from qlcnet.study.calibration import finished_fits, probed_here
 from qlcnet.study.cost_model import DEFAULTS, CostModel, terms
 from qlcnet.study.fold_folder import read_config, read_provenance
 from qlcnet.study.forecast import make_plan
 from qlcnet.study.grid import circuits_of
 from qlcnet.study.plan import duration, plan_text
+from qlcnet.study.probe import BACKBONES, CLASSES, TIMED, probe_fits
 from qlcnet.study.room import IMPORTS, MARGIN, worker_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import DataPaths
+from qlcnet.study.store import FoldStore
 from qlcnet.study.workload import NetworkSize, TaskShape, Work, evaluation_batch
 from tests.study.conftest import Reference
 from tests.study.projects import TASK, make_project, plan
@@ -32,6 +35,11 @@ from tests.study.projects import TASK, make_project, plan
 MEASURED = json.loads(Path(__file__).with_name("measured_fits.json").read_text())  # benchmarks/scaling.py fits --save
 # the 50 fits of paper-dermamnist's classical and hybrid model, two workers, as their provenance in the store says
 GRID = json.loads(Path(__file__).with_name("measured_grid.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _probe_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "_probe", list)
 
 
 def work(steps: int = 100, multiply_adds: int = 10**6, **changes: Any) -> Work:
@@ -169,6 +177,42 @@ def test_fits_of_another_device_do_not_move_this_one() -> None:
     assert model.seconds(work()) == CostModel().seconds(work())
 
 
+def test_a_probe_tells_the_speed_of_a_machine_until_a_fit_has_finished() -> None:
+    probed = planted(np.array([9.0, 2.0, 2.0, 2.0, 2.0, 2.0]), [WORKS[2], WORKS[-1]])
+    model = CostModel.calibrated([], probed)
+    factor = np.median([seconds / CostModel().seconds(w) for w, seconds in probed])
+    assert model.seconds(WORKS[5]) == pytest.approx(factor * CostModel().seconds(WORKS[5]))
+    assert (model.probed, model.fits) == ({"cpu"}, {})
+    assert model.seconds(work(device="cuda")) == CostModel().seconds(work(device="cuda"))
+    finished = planted(np.full(6, 3.0), WORKS[:1])
+    both = CostModel.calibrated(finished, probed)
+    assert both.seconds(WORKS[5]) == CostModel.calibrated(finished).seconds(WORKS[5])
+    assert both.probed == set()
+
+
+def test_a_machine_is_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, found = FoldStore(tmp_path / "folds"), [(work(), 3.25)]
+    assert probed_here(store) == []
+    assert probed_here(store, lambda: found) == found
+    assert probed_here(store, lambda: pytest.fail("probed again")) == found
+    assert probed_here(store) == found
+    with monkeypatch.context() as other:
+        other.setattr("socket.gethostname", lambda: "another")
+        assert probed_here(store) == []
+    monkeypatch.setattr(calibration, "hash_of_sources", lambda: "faster code")
+    assert probed_here(store) == []
+
+
+def test_a_probe_times_fits_whose_work_is_known() -> None:
+    fits = probe_fits()
+    for (counted, seconds), backbone in zip(fits, BACKBONES, strict=True):
+        assert counted.steps == TIMED * 4 // 5 // 64
+        assert (counted.train_images, counted.evaluated_images) == (TIMED * 4 // 5, 2 * TIMED // 5)
+        plain = timm.create_model(backbone, num_classes=CLASSES)
+        assert counted.size.parameters == sum(parameter.numel() for parameter in plain.parameters())
+        assert 0 < seconds < 60
+
+
 def error_of_left_out(rows: list[dict[str, Any]], seconds: str, is_left_out: Callable[[dict[str, Any]], bool]) -> float:
     """Relative error of the summed prediction for the rows left out, by a model calibrated on the others."""
     split: dict[bool, list[tuple[Work, float]]] = {True: [], False: []}
@@ -262,6 +306,15 @@ def test_a_missing_file_of_weights_is_named_not_taken_for_missing_data(tmp_path:
     params = make_project(tmp_path, backbones={"lcnet_035": {"pretrained": "typo.safetensors"}})
     with pytest.raises(FileNotFoundError, match=r"typo\.safetensors"):
         make_plan(params, tmp_path, 1)
+
+
+def test_a_first_plan_is_at_the_speed_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = make_project(tmp_path)
+    before = sum(make_plan(params, tmp_path, 1).tasks[0].seconds.values())
+    (tmp_path / ".qlcnet" / "probe.json").unlink()
+    monkeypatch.setattr(forecast, "_probe", lambda: planted(np.full(6, 0.5), WORKS[:1]))
+    assert sum(make_plan(params, tmp_path, 1).tasks[0].seconds.values()) == pytest.approx(before / 2)
+    assert "cost model (cpu): defaults, scaled to the speed of this machine" in plan_text(params, tmp_path, 1)
 
 
 def test_a_fold_table_of_other_params_is_not_believed(tmp_path: Path) -> None:

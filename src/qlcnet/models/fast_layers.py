@@ -2,7 +2,7 @@
 
 Seen from outside, activations stay (B, C, H, W) tensors; only their memory is (C, H, W, B). So blocks, residual sums
 and pooling of any architecture work on them as they are. Whatever a subclass cannot speed up (large maps, other
-devices, grouped or dilated convolutions, tracing for export) runs its parent's forward.
+devices, grouped or dilated convolutions, torch.compile and torch.export) runs its parent's forward.
 """
 
 from __future__ import annotations

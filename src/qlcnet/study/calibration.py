@@ -6,11 +6,12 @@ import json
 import logging
 import socket
 import statistics
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
 
 from qlcnet.study.cost_model import CostModel
 from qlcnet.study.fold_folder import PROVENANCE
+from qlcnet.study.sources import hash_of_sources
 from qlcnet.study.store import FINGERPRINT, FoldStore
 from qlcnet.study.workload import Work
 
@@ -18,6 +19,7 @@ log = logging.getLogger("qlcnet")
 
 STARTUP_SECONDS = 15.0  # of a grid, until its first fit begins: imports, most of it; measured with bytecode written
 ENOUGH = 3  # fits of this machine, to leave those of other machines aside
+Timed = tuple[Work, float]  # and its seconds
 LATEST = 300  # fits that count: older ones may be of slower code
 
 
@@ -57,11 +59,31 @@ def finished_fits(store: FoldStore, only: Collection[str] | None = None) -> list
     return sorted(found, key=lambda fit: (fit.finished_at, fit.fingerprint))
 
 
-def calibrated_on(fits: Sequence[FinishedFit]) -> CostModel:
-    """The cost model of this machine: from its own fits where there are enough, else from all."""
+def calibrated_on(fits: Sequence[FinishedFit], probed: Sequence[Timed] = ()) -> CostModel:
+    """The cost model of this machine: from its own fits where there are enough, else from all, else from its probe."""
     own = [fit for fit in fits if fit.host == socket.gethostname()]
     chosen = (own if len(own) >= ENOUGH else fits)[-LATEST:]
-    return CostModel.calibrated([(fit.work, fit.seconds) for fit in chosen])
+    timed = [(fit.work, fit.seconds) for fit in chosen]
+    return CostModel.calibrated(timed, probed)
+
+
+def probed_here(store: FoldStore, probe: Callable[[], list[Timed]] | None = None) -> list[Timed]:
+    """What `probe` found out about this machine's speed, now or before; without `probe`, only if it ran before."""
+    path = store.root.parent / "probe.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["host"] == socket.gethostname() and known["sources"] == hash_of_sources():
+            return [(Work.from_json(row["work"]), float(row["seconds"])) for row in known["fits"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    if probe is None:
+        return []
+    fits = probe()
+    rows = [{"work": asdict(work), "seconds": seconds} for work, seconds in fits]
+    found = {"host": socket.gethostname(), "sources": hash_of_sources(), "fits": rows}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return fits
 
 
 def startup_of(fits: Sequence[FinishedFit]) -> float:

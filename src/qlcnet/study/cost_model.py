@@ -41,30 +41,36 @@ def terms(work: Work) -> np.ndarray:
 @dataclass(frozen=True)
 class CostModel:
     """Coefficients (seconds a term) by device. `fits` counts what it was calibrated on, by device; `spread` is the
-    mean relative residual on those."""
+    mean relative residual on those. `probed`: devices whose speed short fits of noise told.
+    """
 
     coefficients: dict[str, np.ndarray] = field(default_factory=lambda: {d: np.array(c) for d, c in DEFAULTS.items()})
     fits: dict[str, int] = field(default_factory=dict)
     spread: dict[str, float] = field(default_factory=dict)
+    probed: set[str] = field(default_factory=set)
 
     def seconds(self, work: Work) -> float:
         """Predicted seconds of a fit on one worker that has a core (or its share of an accelerator) to itself."""
         return float(terms(work) @ self.coefficients[work.device])
 
     @classmethod
-    def calibrated(cls, finished: Sequence[tuple[Work, float]]) -> CostModel:
+    def calibrated(cls, finished: Sequence[tuple[Work, float]], probed: Sequence[tuple[Work, float]] = ()) -> CostModel:
         """From finished fits and their seconds: least squares of the relative error, no coefficient below zero.
 
         The defaults, times one common factor for the speed of the machine, are the prior: with few fits, or fits that
-        are all alike, the terms that they do not tell apart keep the defaults' proportions.
+        are all alike, the terms that they do not tell apart keep the defaults' proportions. Of a device without
+        finished fits, `probed` (short fits of noise) tell that factor alone.
         """
         model = cls()
         for device in model.coefficients:
+            default = model.coefficients[device]
             fits = [(terms(work), seconds) for work, seconds in finished if work.device == device and seconds > 0]
             if not fits:
+                if ratios := [s / (terms(work) @ default) for work, s in probed if work.device == device]:
+                    model.coefficients[device] = default * np.median(ratios)
+                    model.probed.add(device)
                 continue
             rows, times = np.stack([row for row, _ in fits]), np.array([seconds for _, seconds in fits])
-            default = model.coefficients[device]
             default = default * np.median(times / (rows @ default))
             share = rows * default / times[:, None]  # what each term makes of a fit's time, if the default were right
             factors = _bounded_least_squares(share, np.ones(len(times)), np.ones(len(default)), PRIOR_WEIGHT, MOST)

@@ -10,7 +10,7 @@ from pathlib import Path
 from qlcnet.config import Params
 from qlcnet.data.imageset import DataError
 from qlcnet.paths import fold_store
-from qlcnet.study.calibration import FinishedFit, calibrated_on, finished_fits, startup_of
+from qlcnet.study.calibration import FinishedFit, Timed, calibrated_on, finished_fits, probed_here, startup_of
 from qlcnet.study.cost_model import CostModel
 from qlcnet.study.executors import count_networks
 from qlcnet.study.grid import Grid, NotPreparedError, circuits_of, expected_grid, plan_grid
@@ -90,7 +90,7 @@ def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
     store = FoldStore(fold_store(root))
     fits = finished_fits(store)
     by_fingerprint = {fit.fingerprint: fit for fit in fits}
-    plan = Plan(params, [], [], calibrated_on(fits), startup_of(fits))
+    plan = Plan(params, [], [], CostModel(), startup_of(fits))
     for name in params.datasets:
         task = _task_plan(params, name, root, store)
         if task is None:
@@ -100,6 +100,9 @@ def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
         plan.tasks.append(task)
     for task in plan.tasks:
         task.work = task.grid.work(store, _count)
+    unknown = {w.device for task in plan.tasks for w in task.work.values()} - {fit.work.device for fit in fits}
+    plan.model = calibrated_on(fits, probed_here(store, _probe if "cpu" in unknown else None))
+    for task in plan.tasks:
         task.seconds = {name: plan.model.seconds(work) for name, work in task.work.items()}
         if workers:
             task.workers = workers
@@ -130,3 +133,11 @@ def _count(kinds: list[NetworkKind]) -> list[NetworkSize]:
     log.info("counting %d networks (imports torch, once)", len(kinds))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return count_networks(kinds)
+
+
+def _probe() -> list[Timed]:
+    log.info("timing short fits: no fit has finished on this machine yet (once)")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from qlcnet.study.probe import probe_fits
+
+    return probe_fits()

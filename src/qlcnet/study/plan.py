@@ -71,6 +71,11 @@ def _origin(plan: Plan) -> str:
             lines.append(
                 f"cost model ({device}): calibrated on {_count_text(count, 'finished fit')}, residual {spread:.0f} %"
             )
+        elif device in plan.model.probed:
+            lines.append(
+                f"cost model ({device}): defaults, scaled to the speed of this machine by short fits of noise; "
+                "finished fits will calibrate it"
+            )
         else:
             lines.append(
                 f"cost model ({device}): defaults, measured on another machine; finished fits will calibrate it"

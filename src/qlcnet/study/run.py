@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qlcnet.study.calibration import calibrated_on, finished_fits
+from qlcnet.study.calibration import calibrated_on, finished_fits, probed_here
 from qlcnet.study.executors import EngineError
 from qlcnet.study.fold_folder import files_of
 from qlcnet.study.grid import Grid
@@ -236,7 +236,7 @@ class _Running:
 
     def _predict(self, engine: Engine) -> None:
         self.work = self.grid.work(self.store, engine.network_sizes)
-        model = calibrated_on(finished_fits(self.store))
+        model = calibrated_on(finished_fits(self.store), probed_here(self.store))
         self.predicted = {name: model.seconds(work) for name, work in self.work.items()}
         self.tell_predicted(self.predicted)
 
