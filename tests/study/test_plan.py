@@ -23,7 +23,7 @@ from qlcnet.study.fold_folder import read_config, read_provenance
 from qlcnet.study.forecast import make_plan
 from qlcnet.study.grid import circuits_of
 from qlcnet.study.plan import duration, plan_text
-from qlcnet.study.probe import BACKBONES, CLASSES, TIMED, probe_fits
+from qlcnet.study.probe import CLASSES, IMAGES, probe
 from qlcnet.study.room import IMPORTS, MARGIN, worker_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import DataPaths
@@ -39,7 +39,7 @@ GRID = json.loads(Path(__file__).with_name("measured_grid.json").read_text())
 
 @pytest.fixture(autouse=True)
 def _probe_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast, "_probe", list)
+    monkeypatch.setattr(forecast, "_probe", lambda workers: [])
 
 
 def work(steps: int = 100, multiply_adds: int = 10**6, **changes: Any) -> Work:
@@ -193,9 +193,11 @@ def test_a_probe_tells_the_speed_of_a_machine_until_a_fit_has_finished() -> None
 def test_a_machine_is_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, found = FoldStore(tmp_path / "folds"), [(work(), 3.25)]
     assert probed_here(store) == []
-    assert probed_here(store, lambda: found) == found
-    assert probed_here(store, lambda: pytest.fail("probed again")) == found
+    assert probed_here(store, lambda workers: found[:workers], 1) == found
+    assert probed_here(store, lambda workers: pytest.fail("probed again"), 1) == found
     assert probed_here(store) == found
+    assert probed_here(store, lambda workers: [*found, *found], 2) == [*found, *found]
+    assert probed_here(store) == [*found, *found]
     with monkeypatch.context() as other:
         other.setattr("socket.gethostname", lambda: "another")
         assert probed_here(store) == []
@@ -204,10 +206,10 @@ def test_a_machine_is_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_probe_times_fits_whose_work_is_known() -> None:
-    fits = probe_fits()
-    for (counted, seconds), backbone in zip(fits, BACKBONES, strict=True):
-        assert counted.steps == TIMED * 4 // 5 // 64
-        assert (counted.train_images, counted.evaluated_images) == (TIMED * 4 // 5, 2 * TIMED // 5)
+    fits = probe(2)
+    for (counted, seconds), (backbone, images) in zip(fits, IMAGES.items(), strict=True):
+        assert counted.steps == images * 4 // 5 // 64
+        assert (counted.train_images, counted.evaluated_images) == (images * 4 // 5, 2 * images // 5)
         plain = timm.create_model(backbone, num_classes=CLASSES)
         assert counted.size.parameters == sum(parameter.numel() for parameter in plain.parameters())
         assert 0 < seconds < 60
@@ -312,7 +314,7 @@ def test_a_first_plan_is_at_the_speed_of_this_machine(tmp_path: Path, monkeypatc
     params = make_project(tmp_path)
     before = sum(make_plan(params, tmp_path, 1).tasks[0].seconds.values())
     (tmp_path / ".qlcnet" / "probe.json").unlink()
-    monkeypatch.setattr(forecast, "_probe", lambda: planted(np.full(6, 0.5), WORKS[:1]))
+    monkeypatch.setattr(forecast, "_probe", lambda workers: planted(np.full(6, 0.5), WORKS[:1]))
     assert sum(make_plan(params, tmp_path, 1).tasks[0].seconds.values()) == pytest.approx(before / 2)
     assert "cost model (cpu): defaults, scaled to the speed of this machine" in plan_text(params, tmp_path, 1)
 

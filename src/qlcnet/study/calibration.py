@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 
-from qlcnet.study.cost_model import CostModel
+from qlcnet.study.cost_model import CostModel, Timed
 from qlcnet.study.fold_folder import PROVENANCE
 from qlcnet.study.sources import hash_of_sources
 from qlcnet.study.store import FINGERPRINT, FoldStore
@@ -17,9 +17,8 @@ from qlcnet.study.workload import Work
 
 log = logging.getLogger("qlcnet")
 
-STARTUP_SECONDS = 15.0  # of a grid, until its first fit begins: imports, most of it; measured with bytecode written
+STARTUP_SECONDS = 7.0  # of a grid, until its first fit begins: imports, most of it; measured with bytecode written
 ENOUGH = 3  # fits of this machine, to leave those of other machines aside
-Timed = tuple[Work, float]  # and its seconds
 LATEST = 300  # fits that count: older ones may be of slower code
 
 
@@ -67,20 +66,21 @@ def calibrated_on(fits: Sequence[FinishedFit], probed: Sequence[Timed] = ()) -> 
     return CostModel.calibrated(timed, probed)
 
 
-def probed_here(store: FoldStore, probe: Callable[[], list[Timed]] | None = None) -> list[Timed]:
-    """What `probe` found out about this machine's speed, now or before; without `probe`, only if it ran before."""
+def probed_here(store: FoldStore, probe: Callable[[int], list[Timed]] | None = None, workers: int = 0) -> list[Timed]:
+    """What `probe` says of this machine with `workers` fits at a time, now or before; without it, what it last said."""
     path = store.root.parent / "probe.json"
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        if known["host"] == socket.gethostname() and known["sources"] == hash_of_sources():
+        of = (known["host"], known["sources"], known["workers"])
+        if of == (socket.gethostname(), hash_of_sources(), workers or known["workers"]):
             return [(Work.from_json(row["work"]), float(row["seconds"])) for row in known["fits"]]
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if probe is None:
         return []
-    fits = probe()
+    fits = probe(workers)
     rows = [{"work": asdict(work), "seconds": seconds} for work, seconds in fits]
-    found = {"host": socket.gethostname(), "sources": hash_of_sources(), "fits": rows}
+    found = {"host": socket.gethostname(), "sources": hash_of_sources(), "workers": workers, "fits": rows}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return fits

@@ -38,6 +38,9 @@ def terms(work: Work) -> np.ndarray:
     )
 
 
+Timed = tuple[Work, float]  # a fit, and its seconds
+
+
 @dataclass(frozen=True)
 class CostModel:
     """Coefficients (seconds a term) by device. `fits` counts what it was calibrated on, by device; `spread` is the
@@ -54,7 +57,7 @@ class CostModel:
         return float(terms(work) @ self.coefficients[work.device])
 
     @classmethod
-    def calibrated(cls, finished: Sequence[tuple[Work, float]], probed: Sequence[tuple[Work, float]] = ()) -> CostModel:
+    def calibrated(cls, finished: Sequence[Timed], probed: Sequence[Timed] = ()) -> CostModel:
         """From finished fits and their seconds: least squares of the relative error, no coefficient below zero.
 
         The defaults, times one common factor for the speed of the machine, are the prior: with few fits, or fits that

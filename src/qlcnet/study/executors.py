@@ -160,6 +160,17 @@ def count_networks(kinds: list[NetworkKind]) -> list[NetworkSize]:
     return network_sizes(kinds)
 
 
+def worker_context() -> Any:
+    """What starts worker processes: from a forkserver that has imported torch, timm and Lightning, with one thread."""
+    # read by OpenMP when torch is first imported, so before the forkserver starts
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", MKL_NUM_THREADS="1")
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["qlcnet.study.preload"])
+    return context
+
+
 class LocalEngine:
     """Worker processes from a forkserver that has imported torch, timm and Lightning once; one torch thread each.
 
@@ -175,12 +186,7 @@ class LocalEngine:
         devices: Sequence[str] = (),
     ) -> None:
         self.paths, self.circuits, self.workers = paths, tuple(circuits), workers
-        # read by OpenMP when torch is first imported, so before the forkserver starts
-        os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", MKL_NUM_THREADS="1")
-        method = "forkserver" if sys.platform != "win32" else "spawn"
-        self._context = multiprocessing.get_context(method)
-        if method == "forkserver":
-            self._context.set_forkserver_preload(["qlcnet.study.preload"])
+        self._context = worker_context()
         self._events = self._context.SimpleQueue()
         self._on_event = on_event
         hands = self._context.SimpleQueue()  # a worker takes its device when it starts

@@ -10,10 +10,12 @@ from pathlib import Path
 from qlcnet.config import Params
 from qlcnet.data.imageset import DataError
 from qlcnet.paths import fold_store
-from qlcnet.study.calibration import FinishedFit, Timed, calibrated_on, finished_fits, probed_here, startup_of
-from qlcnet.study.cost_model import CostModel
+from qlcnet.study import machine
+from qlcnet.study.calibration import FinishedFit, calibrated_on, finished_fits, probed_here, startup_of
+from qlcnet.study.cost_model import CostModel, Timed
 from qlcnet.study.executors import count_networks
 from qlcnet.study.grid import Grid, NotPreparedError, circuits_of, expected_grid, plan_grid
+from qlcnet.study.probe import probe
 from qlcnet.study.room import IMPORTS, auto_workers, data_disk, fit_disk, most_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import FitSpec
@@ -100,15 +102,16 @@ def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
         plan.tasks.append(task)
     for task in plan.tasks:
         task.work = task.grid.work(store, _count)
-    unknown = {w.device for task in plan.tasks for w in task.work.values()} - {fit.work.device for fit in fits}
-    plan.model = calibrated_on(fits, probed_here(store, _probe if "cpu" in unknown else None))
-    for task in plan.tasks:
-        task.seconds = {name: plan.model.seconds(work) for name, work in task.work.items()}
         if workers:
             task.workers = workers
         elif todo := task.grid.todo:  # as `train` does
             needs = most_memory(task.work.values(), params.training.batch_size)
             task.workers = auto_workers(len(todo), todo[0].device, needs, plan.data(task))
+    unknown = {w.device for task in plan.tasks for w in task.work.values()} - {fit.work.device for fit in fits}
+    together = min(plan.workers, machine.cores())
+    plan.model = calibrated_on(fits, probed_here(store, _probe if "cpu" in unknown else None, together))
+    for task in plan.tasks:
+        task.seconds = {name: plan.model.seconds(work) for name, work in task.work.items()}
     return plan
 
 
@@ -135,9 +138,6 @@ def _count(kinds: list[NetworkKind]) -> list[NetworkSize]:
     return count_networks(kinds)
 
 
-def _probe() -> list[Timed]:
-    log.info("timing short fits: no fit has finished on this machine yet (once)")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from qlcnet.study.probe import probe_fits
-
-    return probe_fits()
+def _probe(workers: int) -> list[Timed]:
+    log.info("timing short fits, %d at a time (no fit has finished on this machine yet)", workers)
+    return probe(workers)
