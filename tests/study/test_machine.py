@@ -185,6 +185,7 @@ def test_auto_counts_what_accelerators_hold(
         ({"0": None, "1": None}, 3, "010"),
         ({"0": 1e12, "1": 1e12}, 3, "010"),
         ({"0": 1.5 * NEEDS}, 3, "000"),
+        ({}, 3, ""),  # the first fit says that there is none
     ],
 )
 def test_workers_go_to_the_gpu_that_has_most_room(

@@ -21,6 +21,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from qlcnet.models.product import product
+
 Pair = tuple[int, int]
 Gradients = tuple[Tensor | None, Tensor | None]  # of x (I, H*W*B) and of weight
 Kept = tuple[Tensor, ...]
@@ -114,14 +116,14 @@ class Product:
 
     def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
         matrix = weight.view(weight.shape[:2]) if self.geometry.kernel == (1, 1) else self._matrix(weight)
-        return torch.mm(matrix, x), (x, matrix)
+        return product(matrix, x), (x, matrix)
 
     def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
         x, matrix = kept
-        grad_x = torch.mm(matrix.t(), grad) if of_x else None
+        grad_x = product(matrix.t(), grad) if of_x else None
         if not of_weight:
             return grad_x, None
-        grad_matrix = torch.mm(grad, x.t())
+        grad_matrix = product(grad, x.t())
         if self.geometry.kernel == (1, 1):
             return grad_x, grad_matrix.view(*grad_matrix.shape, 1, 1)
         grad_weight = grad.new_zeros(*grad_matrix.shape, *self.geometry.kernel)
@@ -147,7 +149,7 @@ class Columns:
         columns = columns.view(len(views) * maps, -1)
         indices = [index for index, _, _ in views]
         matrix = weight.flatten(2)[:, :, indices].transpose(1, 2).reshape(len(weight), -1)
-        return torch.mm(matrix, columns), (columns, matrix)
+        return product(matrix, columns), (columns, matrix)
 
     def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
         columns, matrix = kept
@@ -158,14 +160,14 @@ class Columns:
         grad_x = grad_weight = None
         if of_x:
             grad_x = grad.new_zeros(maps, _area(self.geometry.size) * batch)
-            grad_columns = torch.mm(matrix.t(), grad).view(taps, maps, -1)
+            grad_columns = product(matrix.t(), grad).view(taps, maps, -1)
             for column, (_, target, source) in zip(grad_columns, views, strict=True):
                 reached = column.as_strided(target[0], target[1], target[2] + column.storage_offset())
                 grad_x.as_strided(*source).add_(reached)
         if of_weight:
             indices = [index for index, _, _ in views]
             grad_weight = grad.new_zeros(len(matrix), maps, *self.geometry.kernel)
-            grad_weight.flatten(2)[:, :, indices] = torch.mm(grad, columns.t()).view(-1, taps, maps).transpose(1, 2)
+            grad_weight.flatten(2)[:, :, indices] = product(grad, columns.t()).view(-1, taps, maps).transpose(1, 2)
         return grad_x, grad_weight
 
 
@@ -196,7 +198,7 @@ class Banded:
 
     def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
         maps, positions = len(x), _area(self.geometry.size)
-        bands = torch.mm(weight.view(maps, -1), _spread(self.geometry, x.dtype)).view(maps, -1, positions)
+        bands = product(weight.view(maps, -1), _spread(self.geometry, x.dtype)).view(maps, -1, positions)
         x = x.view(maps, positions, -1)
         return torch.bmm(bands, x), (x, bands)
 
@@ -207,7 +209,7 @@ class Banded:
         if not of_weight:
             return grad_x, None
         grad_bands = torch.bmm(grad, x.transpose(1, 2)).view(maps, -1)
-        grad_weight = torch.mm(grad_bands, _spread(self.geometry, x.dtype).t())
+        grad_weight = product(grad_bands, _spread(self.geometry, x.dtype).t())
         return grad_x, grad_weight.view(maps, 1, *self.geometry.kernel)
 
 

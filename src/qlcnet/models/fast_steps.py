@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from qlcnet.models.fast_kernels import Way
+from qlcnet.models.product import product
 
 # by overload: to look one up costs as much as a small kernel
 group_norm_backward = torch.ops.aten.native_group_norm_backward.default
@@ -150,9 +151,9 @@ class SqueezeExcite:
         maps = x.view(len(x), self.positions, -1)
         pooled = x if self.positions == 1 else maps.mean(1)
         matrix_in, matrix_out = weight_in.flatten(1), weight_out.flatten(1)
-        hidden = torch.mm(matrix_in, pooled).add_(bias_in.view(-1, 1))
+        hidden = product(matrix_in, pooled).add_(bias_in.view(-1, 1))
         active = self.act.forward(hidden)
-        logit = torch.mm(matrix_out, active).add_(bias_out.view(-1, 1))
+        logit = product(matrix_out, active).add_(bias_out.view(-1, 1))
         factor = self.gate.forward(logit)
         y = (maps * factor.unsqueeze(1)).view(len(x), -1)
         of_act, of_gate = self.act.kept(hidden, active), self.gate.kept(logit, factor)
@@ -162,16 +163,16 @@ class SqueezeExcite:
         maps, pooled, matrix_in, matrix_out, active, of_act, factor, of_gate = kept
         grad = grad.view(maps.shape)
         grad_logit = self.gate.backward((grad * maps).sum(1), of_gate)
-        grad_hidden = self.act.backward(torch.mm(matrix_out.t(), grad_logit), of_act)
+        grad_hidden = self.act.backward(product(matrix_out.t(), grad_logit), of_act)
         grad_x = None
         if asked[0]:
             grad_x = grad * factor.unsqueeze(1)
-            grad_x.add_(torch.mm(matrix_in.t(), grad_hidden).unsqueeze(1), alpha=1 / self.positions)
+            grad_x.add_(product(matrix_in.t(), grad_hidden).unsqueeze(1), alpha=1 / self.positions)
             grad_x = grad_x.view(len(maps), -1)
         return grad_x, (
-            torch.mm(grad_hidden, pooled.t()).view(*matrix_in.shape, 1, 1),
+            product(grad_hidden, pooled.t()).view(*matrix_in.shape, 1, 1),
             grad_hidden.sum(1),
-            torch.mm(grad_logit, active.t()).view(*matrix_out.shape, 1, 1),
+            product(grad_logit, active.t()).view(*matrix_out.shape, 1, 1),
             grad_logit.sum(1),
         )
 

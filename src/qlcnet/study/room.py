@@ -66,8 +66,10 @@ def deal(gpus: Sequence[str], workers: int, needs: float) -> list[str]:
     """The GPU of each worker, of which each takes `needs` bytes (data included): where its share of memory is largest.
 
     No GPU gets more than `auto_workers` counted for it while another has room; more workers than there is room for go
-    on by share (test_no_gpu_gets_more_than_it_has_room_for).
+    on by share (test_no_gpu_gets_more_than_it_has_room_for). Nothing is dealt where no GPU is seen: the fit says so.
     """
+    if not gpus:
+        return []
     free = {gpu: _free(gpu) for gpu in gpus}
     dealt: list[str] = []
 
