@@ -30,6 +30,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
+from unittest import mock
 
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
 
@@ -42,6 +43,7 @@ WIDTHS = ("lcnet_050", "lcnet_075", "lcnet_100", "lcnet_150", "lcnet_200")
 IMAGES, SIDE, BATCH, CLASSES = 2048, 28, 64, 7
 COLOURS, QUANTUM = 3, 4  # channels
 WARM_UP = 3  # steps
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 PRELOADED = ["torch", "timm", "torchvision", "pytorch_lightning", "torchmetrics", "qlcnet.study.fit"]
 SEED = 42
 PADDING = 4  # pixels, of the paper's random crops
@@ -310,11 +312,13 @@ def race(width: str, rounds: int, steps: int, core: int) -> tuple[dict[str, list
     """Processor seconds of each contender's turns, and the loss of its first step."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)  # imports take longer than the race
+    ours = multiprocessing.get_context("spawn")  # with huge pages, as `train` starts its workers
     rivals: dict[str, Rival] = {}
     try:
         losses = {}
         for name in CONTENDERS:  # one after the other: importing is no part of the race
-            rivals[name] = Rival(context, name, width, core)
+            with mock.patch.dict(os.environ, HUGE_PAGES if name.startswith("ours") else {}):
+                rivals[name] = Rival(ours if name.startswith("ours") else context, name, width, core)
             losses[name] = rivals[name].result()[2]
         seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
         for _ in range(rounds):

@@ -19,9 +19,11 @@ from qlcnet.models.lcnet import build_lcnet
 CLASSES = 7
 
 
-def lcnet(width: float = 0.5, activation: str = "relu", strides: tuple[int, ...] = (2, 2, 2, 2, 2)) -> nn.Module:
+def lcnet(
+    width: float = 0.5, activation: str = "relu", strides: tuple[int, ...] = (2, 2, 2, 2, 2), classes: int = CLASSES
+) -> nn.Module:
     torch.manual_seed(3)
-    return nn.Sequential(build_lcnet(width, 7, activation, strides), nn.Linear(1280, CLASSES))
+    return nn.Sequential(build_lcnet(width, 7, activation, strides), nn.Linear(1280, classes))
 
 
 def timm_model(name: str) -> Callable[[], nn.Module]:
@@ -140,9 +142,9 @@ def test_other_backbones_train_alike(name: str, size: int) -> None:
     assert_trains_alike(timm_model(name), 8, size, steps=2)
 
 
-@pytest.mark.parametrize("width", [0.5, 2.0])
-def test_float32_is_as_exact_as_plain_float32(width: float) -> None:
-    exact, (x, y) = lcnet(width).double(), images(16, 28)
+@pytest.mark.parametrize(("width", "batch", "classes"), [(0.5, 16, CLASSES), (2.0, 16, CLASSES), (1.0, 64, 300)])
+def test_float32_is_as_exact_as_plain_float32(width: float, batch: int, classes: int) -> None:
+    exact, (x, y) = lcnet(width, classes=classes).double(), images(batch, 28)
     plain, fast = copy.deepcopy(exact).float(), accelerate(copy.deepcopy(exact).float())
     train(exact, x, y, 1)
     for network in (plain, fast):

@@ -32,6 +32,11 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = {"lcnet_035": {}, "lcnet_100": {}, "lcnet_050": {}}
 
 
+def count_instantly(kinds: list[NetworkKind]) -> list[NetworkSize]:
+    widths = [int(kind.backbone_name.removeprefix("lcnet_")) for kind in kinds]
+    return [NetworkSize(width * 10**6, width * 1000, 60, width * 1000) for width in widths]
+
+
 class InstantEngine:
     """Fits nothing: `act` says what each submitted future becomes."""
 
@@ -39,10 +44,6 @@ class InstantEngine:
 
     def __init__(self, on_event: Callable[[tuple[str, str, Any]], None], act: Callable[..., None]) -> None:
         self.on_event, self.act, self.order, self.closed = on_event, act, [], []
-
-    def network_sizes(self, kinds: list[NetworkKind]) -> list[NetworkSize]:
-        widths = [int(kind.backbone_name.removeprefix("lcnet_")) for kind in kinds]
-        return [NetworkSize(width * 10**6, width * 1000, 60, width * 1000) for width in widths]
 
     def submit(self, spec: FitSpec) -> Future[FitResult]:
         self.order.append(spec)
@@ -81,7 +82,7 @@ def run_instantly(root: Path, act: Callable[..., None], listeners: list[Any], **
         return engines[-1]
 
     try:
-        run_grid(grid, store, opened, listeners, {"commit": "c"})
+        run_grid(grid, store, opened, listeners, {"commit": "c"}, count=count_instantly)
     finally:
         run_instantly.engines, run_instantly.store = engines, store  # type: ignore[attr-defined]
     return engines

@@ -23,6 +23,7 @@ from qlcnet.study.executors import LocalEngine
 from qlcnet.study.room import FITS_PER_GPU, GPU_CONTEXT, IMPORTS, MARGIN, auto_workers, deal
 from qlcnet.study.spec import DataPaths, FitResult
 from tests.study.projects import TASK, make_project, plan
+from tests.study.tiny_fits import make_spec
 
 GB = 10**9
 
@@ -288,3 +289,45 @@ def test_what_a_worker_raises_reaches_who_waits(tmp_path: Path) -> None:
     lost.set_result(str(tmp_path / "gone"))
     executors._take(lost, taken := Future())
     assert isinstance(taken.exception(), FileNotFoundError)
+
+
+def test_a_result_is_the_same_to_the_last_bit_after_its_file(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    predictions = {"index": np.arange(5), "probabilities": draw.random((5, 3)), "of/slash": draw.random(2)}
+    weights = {"head.weight": draw.standard_normal((3, 4)).astype(np.float32), "head.count": np.array(7)}
+    history = [{"epoch": 0, "train_loss": 0.1 + 0.2, "val_auc": float("nan")}]
+    facts = {"normalisation": {"mean": [1 / 3]}, "parameters": 12, "name": "é"}
+    made = FitResult(predictions, history, weights, facts, 1.0 / 7, "host")
+    made.save(tmp_path / "fit.npz")
+    kept = FitResult.load(tmp_path / "fit.npz")
+    for own, other in ((made.predictions, kept.predictions), (made.weights, kept.weights)):
+        assert {k: (v.dtype, v.shape, v.tobytes()) for k, v in own.items()} == {
+            k: (v.dtype, v.shape, v.tobytes()) for k, v in other.items()
+        }
+    assert repr((kept.history, kept.facts, kept.seconds, kept.host)) == repr((history, facts, 1.0 / 7, "host"))
+
+
+def test_a_result_that_cannot_be_written_ends_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_project(tmp_path)
+    spec = plan(load_params(tmp_path / "params.yaml"), tmp_path)[0].specs[0]
+    monkeypatch.setattr("qlcnet.study.fit.fit_fold", lambda *_: FitResult({}, [], {}, {}, seconds=1.0))
+    monkeypatch.setattr(executors, "_events", SimpleNamespace(put=lambda event: None))
+    with pytest.raises(executors.EngineError, match=r"cannot write a fit's result: .*TMPDIR"):
+        executors._run_local(spec, DataPaths.of(tmp_path, TASK), ("ry",), str(tmp_path / "gone"))
+
+
+def test_a_fit_handed_to_dead_workers_ends_as_theirs_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = LocalEngine(DataPaths.of(tmp_path, "x"), (), 1, print)
+
+    def broken(*_: object) -> None:
+        raise BrokenProcessPool("a worker died")
+
+    monkeypatch.setattr(engine._pool, "submit", broken)
+    assert isinstance(engine.submit(make_spec()).exception(), BrokenProcessPool)
+    engine.close()
+
+
+def test_a_death_while_networks_are_counted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "_count_networks", os._exit)
+    with pytest.raises(executors.EngineError, match="counted the networks died"):
+        executors.count_in_a_worker(1)  # type: ignore[arg-type]

@@ -192,17 +192,17 @@ def test_a_probe_tells_the_speed_of_a_machine_until_a_fit_has_finished() -> None
 
 def test_a_machine_is_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, found = FoldStore(tmp_path / "folds"), [(work(), 3.25)]
-    assert probed_here(store) == []
-    assert probed_here(store, lambda workers: found[:workers], 1) == found
-    assert probed_here(store, lambda workers: pytest.fail("probed again"), 1) == found
-    assert probed_here(store) == found
-    assert probed_here(store, lambda workers: [*found, *found], 2) == [*found, *found]
-    assert probed_here(store) == [*found, *found]
+    assert probed_here(store, 1) == []
+    assert probed_here(store, 1, lambda workers: found[:workers]) == found
+    assert probed_here(store, 4, lambda workers: [*found, *found]) == [*found, *found]
+    assert probed_here(store, 1, lambda workers: pytest.fail("probed again")) == found
+    assert probed_here(store, 9) == [*found, *found], "of the nearest number of workers"
+    assert probed_here(store, 7, lambda workers: []) == [], "a probe that failed is not kept"
     with monkeypatch.context() as other:
         other.setattr("socket.gethostname", lambda: "another")
-        assert probed_here(store) == []
+        assert probed_here(store, 1) == []
     monkeypatch.setattr(calibration, "hash_of_sources", lambda: "faster code")
-    assert probed_here(store) == []
+    assert probed_here(store, 1) == []
 
 
 def test_a_probe_times_fits_whose_work_is_known() -> None:
@@ -313,7 +313,6 @@ def test_a_missing_file_of_weights_is_named_not_taken_for_missing_data(tmp_path:
 def test_a_first_plan_is_at_the_speed_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = make_project(tmp_path)
     before = sum(make_plan(params, tmp_path, 1).tasks[0].seconds.values())
-    (tmp_path / ".qlcnet" / "probe.json").unlink()
     monkeypatch.setattr(forecast, "_probe", lambda workers: planted(np.full(6, 0.5), WORKS[:1]))
     assert sum(make_plan(params, tmp_path, 1).tasks[0].seconds.values()) == pytest.approx(before / 2)
     assert "cost model (cpu): defaults, scaled to the speed of this machine" in plan_text(params, tmp_path, 1)

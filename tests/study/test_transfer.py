@@ -34,7 +34,7 @@ def worker_at(folder: Path) -> Any:
 def send(files: TaskFiles, worker: Any) -> DataPaths:
     """What transfer.send makes a worker do, without the network; small chunks."""
     send_pieces(files, worker)
-    transfer.commit_spool(files.spool, dask_worker=worker)
+    transfer.commit_spool(files.spool, files.names, dask_worker=worker)
     return transfer.spooled(transfer.spool_of(worker, files.spool))
 
 
@@ -91,13 +91,13 @@ def test_two_workers_may_commit_one_folder(root: Path, tmp_path: Path) -> None:
     send_pieces(files, one)
     send_pieces(files, other)
     for worker in (one, other):
-        transfer.commit_spool(files.spool, dask_worker=worker)
+        transfer.commit_spool(files.spool, files.names, dask_worker=worker)
     spool = transfer.spool_of(one, files.spool)
     assert {name: (spool / name).read_bytes() for name, _ in files.each()} == {
         name: path.read_bytes() for name, path in files.each()
     }
     with pytest.raises(FileNotFoundError):  # nothing was sent there
-        transfer.commit_spool(files.spool, dask_worker=worker_at(tmp_path / "elsewhere"))
+        transfer.commit_spool(files.spool, files.names, dask_worker=worker_at(tmp_path / "elsewhere"))
 
 
 def plan_specs(root: Path) -> Any:

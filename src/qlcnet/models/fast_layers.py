@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from qlcnet.models.fast_kernels import Way, choose
 from qlcnet.models.fast_steps import ACTIVATIONS, Activation, Layer, run
-from qlcnet.models.product import product
 
 SMALL_MAP = 16  # pixels; maps that are wider or higher stay with oneDNN in channels_last
 
@@ -178,5 +177,5 @@ def _is_transposed(x: Tensor) -> bool:
 
 
 def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    y = product(layer.weight, x.t()).t()
+    y = torch.mm(layer.weight, x.t()).t()
     return y if layer.bias is None else y + layer.bias

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 # oneDNN's product of float32 matrices, a @ b.T with b in any layout. It uses AVX-512 where MKL, on processors that are
-# not Intel's, stays with AVX2: 250 against 112 GFLOP/s on a core of AMD's Zen 5 (benchmarks/training.py --products).
+# not Intel's, stays with AVX2: 250 against 112 GFLOP/s on a core of AMD's Zen 5.
 _onednn = torch.ops.mkldnn._linear_pointwise.default if torch.backends.mkldnn.is_available() else None
 FEW = 1 << 20  # multiply-adds: its call takes 10 us more than MKL's
 
@@ -20,9 +20,9 @@ def product(a: Tensor, b: Tensor) -> Tensor:
         return _times_transposed(a, b.t())
     if m * k <= n * (m + k):
         return _times_transposed(a.contiguous(), b.t())
-    # (b^T a^T)^T: to copy b and the result is less than to copy a (test_products_of_all_layouts)
+    # (b^T a^T)^T: to copy b and the result is less than to copy a
     return _times_transposed(b.t().contiguous(), a).t().contiguous()
 
 
 def _times_transposed(a: Tensor, b: Tensor) -> Tensor:
-    return _onednn(a, b, None, "none", [], "")  # type: ignore[misc, no-any-return]
+    return _onednn(a, b, None, "none", [], "")  # type: ignore[misc]

@@ -66,24 +66,32 @@ def calibrated_on(fits: Sequence[FinishedFit], probed: Sequence[Timed] = ()) -> 
     return CostModel.calibrated(timed, probed)
 
 
-def probed_here(store: FoldStore, probe: Callable[[int], list[Timed]] | None = None, workers: int = 0) -> list[Timed]:
-    """What `probe` says of this machine with `workers` fits at a time, now or before; without it, what it last said."""
+def probed_here(store: FoldStore, workers: int, probe: Callable[[int], list[Timed]] | None = None) -> list[Timed]:
+    """What `probe` says of this machine with `workers` fits at a time, now or before.
+
+    Without `probe`: what it said before, of the nearest number of workers.
+    """
     path = store.root.parent / "probe.json"
+    of = {"host": socket.gethostname(), "sources": hash_of_sources()}
+    known: dict[int, list[Timed]] = {}
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        of = (known["host"], known["sources"], known["workers"])
-        if of == (socket.gethostname(), hash_of_sources(), workers or known["workers"]):
-            return [(Work.from_json(row["work"]), float(row["seconds"])) for row in known["fits"]]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if {name: found[name] for name in of} == of:
+            for count, rows in found["fits"].items():
+                known[int(count)] = [(Work.from_json(row["work"]), float(row["seconds"])) for row in rows]
     except (OSError, ValueError, KeyError, TypeError):
-        pass
+        known = {}
     if probe is None:
-        return []
-    fits = probe(workers)
-    rows = [{"work": asdict(work), "seconds": seconds} for work, seconds in fits]
-    found = {"host": socket.gethostname(), "sources": hash_of_sources(), "workers": workers, "fits": rows}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return fits
+        return known[min(known, key=lambda count: abs(count - workers))] if known else []
+    if workers not in known and (timed := probe(workers)):
+        known[workers] = timed
+        fits = {
+            str(count): [{"work": asdict(work), "seconds": seconds} for work, seconds in timed]
+            for count, timed in known.items()
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**of, "fits": fits}, indent=1) + "\n", encoding="utf-8")
+    return known.get(workers, [])
 
 
 def startup_of(fits: Sequence[FinishedFit]) -> float:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qlcnet.study import transfer
 from qlcnet.study.cluster_worker import (
     SpoolGoneError,
-    count_on_worker,
     cpu_features,
     describe_worker,
     fit_on_worker,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from distributed import Client
     from distributed import Future as DaskFuture
 
-    from qlcnet.study.workload import NetworkKind, NetworkSize
 
 log = logging.getLogger("qlcnet")
 T = TypeVar("T")
@@ -38,7 +36,6 @@ CONNECT_SECONDS = 15.0
 CLOSE_SECONDS = 5.0
 ANSWER_SECONDS = 120.0  # for a worker that is importing torch while it is asked
 POLL_SECONDS = 1.0  # how often workers that joined or left are looked for
-COUNT_SECONDS = 600.0  # behind the fits of another grid it waits
 RESULT_SECONDS = 60.0
 RETRIES = 3  # of a fit whose worker died
 
@@ -120,25 +117,6 @@ class DaskEngine:
         self._wake.set()
         return fit.future
 
-    def network_sizes(self, kinds: list[NetworkKind]) -> list[NetworkSize]:
-        """Count networks in a worker."""
-        from distributed import KilledWorker
-        from distributed.client import ClosedClientError
-
-        try:
-            counting = self._client.submit(count_on_worker, kinds, pure=False, workers=list(self._workers))
-            sizes: list[NetworkSize] = counting.result(timeout=COUNT_SECONDS)
-        except TimeoutError:
-            raise ClusterError(f"no worker at {self.scheduler} counted the networks in {COUNT_SECONDS:.0f} s") from None
-        except KilledWorker:
-            raise ClusterError(
-                f"workers at {self.scheduler} died while they counted the networks "
-                "(out of memory? the workers' logs say more); run the same command again when they are well"
-            ) from None
-        except (CancelledError, ClosedClientError, OSError) as error:
-            raise self._lost_scheduler(error) from None
-        return sizes
-
     def close(self, abort: bool = False) -> None:
         """Leave the cluster; with `abort`, fits that run there stop at their next epoch."""
         self._closing.set()
@@ -153,7 +131,6 @@ class DaskEngine:
                 self._ask(transfer.remove_spool, self.files.spool)
         except Exception as error:  # the scheduler may be what failed
             log.debug("cluster: %r", error)
-        _quieten(logging.CRITICAL)  # it tells of connections that its closing cuts in tracebacks
         try:
             self._client.close(timeout=CLOSE_SECONDS)
         except Exception as error:  # must not hide the error that closes this
@@ -303,7 +280,7 @@ class DaskEngine:
             self._client.cancel([fit.remote], force=True)  # or it would start again on a worker of the same address
         fit.remote, fit.lost = None, fit.lost + 1
         if fit.lost > RETRIES:
-            message = f"its worker died {fit.lost} times (out of memory? the workers' logs say more)"
+            message = f"it lost its worker {fit.lost} times, which at last {why} (the workers' logs say more)"
             fit.future.set_exception(RuntimeError(message))
             return
         log.warning(
@@ -332,7 +309,8 @@ def _connect(scheduler: str) -> Client:
         from distributed import Client
     except ModuleNotFoundError:
         raise ClusterError("a cluster needs the optional packages: pip install qlcnet[cluster]") from None
-    _quieten(logging.ERROR)  # what it warns of is handled, and said, here
+    for name in ("distributed", "distributed.client"):  # distributed gives the second a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what it tells of is handled, and said, here
     try:
         return Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False, name="qlcnet")
     except (OSError, TimeoutError, ValueError) as error:
@@ -340,8 +318,3 @@ def _connect(scheduler: str) -> Client:
             f"no Dask scheduler answers at {scheduler} within {CONNECT_SECONDS:.0f} s ({type(error).__name__}); "
             "start one with `dask scheduler`, or correct execution.scheduler in params.yaml"
         ) from error
-
-
-def _quieten(level: int) -> None:
-    for name in ("distributed", "distributed.client"):  # distributed gives the second a level of its own
-        logging.getLogger(name).setLevel(level)

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster runs: it says what it is, counts networks, and fits folds."""
+"""What a worker of a Dask cluster runs: it says what it is, and fits folds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from qlcnet.study import machine, transfer
-from qlcnet.study.executors import check_sources, count_networks, cuda_fault
+from qlcnet.study.executors import check_sources, cuda_fault
 from qlcnet.study.sources import FIT_PACKAGES, LOADED
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
     from qlcnet.study.fit import FitData
-    from qlcnet.study.workload import NetworkKind, NetworkSize
 
 MOST_OPENED = 16  # tasks whose arrays stay mapped: grids of several tasks may share a worker
 
@@ -60,12 +59,6 @@ def cpu_features() -> list[str]:
     return sorted(name for name, present in features.items() if present and name in ("AVX2", "AVX512F", "NEON", "VSX"))
 
 
-def count_on_worker(kinds: list[NetworkKind]) -> list[NetworkSize]:
-    """Count networks in a worker: between fits, because each network that is built draws its weights."""
-    with _one_at_a_time:
-        return count_networks(kinds)
-
-
 def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, topic: str) -> FitResult:
     """Fit one fold in a worker; its events go to `topic`. Raises SpoolGoneError where the files have to come again."""
     from distributed import get_worker
@@ -84,8 +77,8 @@ def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, to
         worker.log_event(topic, ["epoch", spec.fingerprint, {name: float(value) for name, value in metrics.items()}])
 
     with _one_at_a_time:
-        if paths != files.paths and not paths.raw.is_dir():
-            raise SpoolGoneError(f"{paths.raw} is missing")
+        if paths != files.paths and not transfer.is_whole(paths.raw.parent, files.names):
+            raise SpoolGoneError(f"{paths.raw.parent} lacks files")
         worker.log_event(topic, ["start", spec.fingerprint, f"{socket.gethostname()} {worker.address}"])
         if files.digest not in _opened:  # by content: a worker outlives grids, and paths stay when folds change
             while len(_opened) >= MOST_OPENED:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import BrokenBarrierError
 
 from qlcnet.config import Params
 from qlcnet.data.imageset import DataError
 from qlcnet.paths import fold_store
-from qlcnet.study import machine
 from qlcnet.study.calibration import FinishedFit, calibrated_on, finished_fits, probed_here, startup_of
 from qlcnet.study.cost_model import CostModel, Timed
-from qlcnet.study.executors import count_networks
+from qlcnet.study.executors import count_in_a_worker
 from qlcnet.study.grid import Grid, NotPreparedError, circuits_of, expected_grid, plan_grid
 from qlcnet.study.probe import probe
 from qlcnet.study.room import IMPORTS, auto_workers, data_disk, fit_disk, most_memory
@@ -100,16 +100,17 @@ def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
             continue
         task.finished = [(s, by_fingerprint[s.fingerprint]) for s in task.grid.specs if s.fingerprint in by_fingerprint]
         plan.tasks.append(task)
+    carried = 1  # fits at a time that this machine carries
     for task in plan.tasks:
         task.work = task.grid.work(store, _count)
-        if workers:
-            task.workers = workers
-        elif todo := task.grid.todo:  # as `train` does
-            needs = most_memory(task.work.values(), params.training.batch_size)
-            task.workers = auto_workers(len(todo), todo[0].device, needs, plan.data(task))
+        if not (todo := task.grid.todo):
+            continue
+        needs = most_memory(task.work.values(), params.training.batch_size)
+        automatic = auto_workers(len(todo), todo[0].device, needs, plan.data(task))  # as `train` does
+        task.workers = min(workers or automatic, len(todo))
+        carried = max(carried, min(automatic, task.workers))
     unknown = {w.device for task in plan.tasks for w in task.work.values()} - {fit.work.device for fit in fits}
-    together = min(plan.workers, machine.cores())
-    plan.model = calibrated_on(fits, probed_here(store, _probe if "cpu" in unknown else None, together))
+    plan.model = calibrated_on(fits, probed_here(store, carried, _probe if "cpu" in unknown else None))
     for task in plan.tasks:
         task.seconds = {name: plan.model.seconds(work) for name, work in task.work.items()}
     return plan
@@ -133,11 +134,14 @@ def _task_plan(params: Params, name: str, root: Path, store: FoldStore) -> TaskP
 
 
 def _count(kinds: list[NetworkKind]) -> list[NetworkSize]:
-    log.info("counting %d networks (imports torch, once)", len(kinds))
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return count_networks(kinds)
+    log.info("counting %d networks (once)", len(kinds))
+    return count_in_a_worker(kinds)
 
 
 def _probe(workers: int) -> list[Timed]:
     log.info("timing short fits, %d at a time (no fit has finished on this machine yet)", workers)
-    return probe(workers)
+    try:
+        return probe(workers)
+    except (BrokenProcessPool, BrokenBarrierError, OSError) as error:
+        log.warning("the short fits did not end (%r): times are those of another machine", error)
+        return []

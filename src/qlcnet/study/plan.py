@@ -10,6 +10,8 @@ from qlcnet.study import machine
 from qlcnet.study.calibration import FinishedFit
 from qlcnet.study.forecast import Plan, make_plan
 
+DEFAULTS_ARE = {"cpu": "measured on another machine", "cuda": "which are guesses"}
+
 
 def plan_text(params: Params, root: Path, workers: int | None) -> str:
     """What `qlcnet plan` prints."""
@@ -77,9 +79,7 @@ def _origin(plan: Plan) -> str:
                 "finished fits will calibrate it"
             )
         else:
-            lines.append(
-                f"cost model ({device}): defaults, measured on another machine; finished fits will calibrate it"
-            )
+            lines.append(f"cost model ({device}): defaults, {DEFAULTS_ARE[device]}; finished fits will calibrate it")
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from qlcnet.config import Backbone, Model, Training
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.study.cost_model import Timed
-from qlcnet.study.executors import worker_context
+from qlcnet.study.executors import end_with_the_parent, worker_context
 from qlcnet.study.spec import FitSpec
 from qlcnet.study.workload import NetworkKind, TaskShape, Work
 
@@ -34,6 +34,7 @@ def probe(workers: int) -> list[Timed]:
 def _start(all_ready: Any) -> None:
     global _all_ready
     _all_ready = all_ready
+    end_with_the_parent()
 
 
 def _probe_fits() -> list[Timed]:

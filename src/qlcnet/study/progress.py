@@ -26,7 +26,7 @@ class ProgressBar:
         self._first: float | None = None  # of them; workers take seconds to start
         self._cost = {spec.fingerprint: 1.0 for spec in specs}  # of an epoch: predicted seconds, when they are known
         self._trained, self._left = 0.0, float(sum(spec.training.epochs for spec in specs))  # in units of cost
-        self._specs = specs
+        self._specs, self._total = specs, self._left
         kept = f" ({done_before} already fitted)" if done_before else ""
         self._bar = tqdm(
             total=self._left,
@@ -41,7 +41,7 @@ class ProgressBar:
     def predicted(self, seconds: Mapping[str, float]) -> None:
         """What each fit should take, by its name. Comes before the first begins."""
         self._cost = {spec.fingerprint: seconds[spec.name] / spec.training.epochs for spec in self._specs}
-        self._left = self._bar.total = sum(seconds[spec.name] for spec in self._specs)
+        self._left = self._total = self._bar.total = sum(seconds[spec.name] for spec in self._specs)
 
     def started(self, spec: FitSpec, worker: str) -> None:
         """A fit began; again after its worker died, then its epochs count once more."""
@@ -73,7 +73,8 @@ class ProgressBar:
         """A fit raised."""
         never = (spec.training.epochs - self._running.pop(spec.fingerprint, 0)) * self._cost[spec.fingerprint]
         self._left -= never
-        self._bar.total = self._trained + self._left
+        self._total -= never
+        self._bar.total = self._total
         self._failed += 1
         self._bar.write(f"{spec.name} failed: {error}", file=sys.stderr)
 

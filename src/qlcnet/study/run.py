@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qlcnet.study.calibration import calibrated_on, finished_fits, probed_here
-from qlcnet.study.executors import EngineError
+from qlcnet.study.executors import EngineError, count_in_a_worker
 from qlcnet.study.fold_folder import files_of
 from qlcnet.study.grid import Grid
 from qlcnet.study.schedule import longest_first
 from qlcnet.study.spec import FitResult, FitSpec
 from qlcnet.study.store import FoldStore
-from qlcnet.study.workload import Work
+from qlcnet.study.workload import CountNetworks, Work
 
 if TYPE_CHECKING:
     from qlcnet.study.executors import Engine, OnEvent
@@ -113,16 +113,18 @@ def run_grid(
     listeners: Sequence[Listener],
     provenance: Mapping[str, Any],
     predicted: Callable[[Mapping[str, float]], None] = lambda seconds: None,
+    count: CountNetworks = count_in_a_worker,
 ) -> None:
     """Fit what the store lacks, longest first. Raises GridError after all others are done if some fits failed.
 
-    `predicted` is told the predicted seconds of each fit, by its name, before the first begins.
+    `predicted` is told the predicted seconds of each fit, by its name, before the first begins. `count` is asked for
+    the sizes of networks that were not counted before.
     """
     if not grid.todo:
         return
     specs = {spec.fingerprint: spec for spec in grid.todo}
     relay = _Relay(specs, listeners)
-    running = _Running(grid, store, relay, provenance, dict(specs), predicted)
+    running = _Running(grid, store, relay, provenance, dict(specs), predicted, grid.work(store, count))
     try:
         running.run_to_the_end(open_engine)
     except (EngineError, GridError) as error:
@@ -148,13 +150,14 @@ class _Running:
         provenance: Mapping[str, Any],
         remaining: dict[str, FitSpec],
         tell_predicted: Callable[[Mapping[str, float]], None],
+        work: dict[str, Work],
     ) -> None:
         self.grid, self.store, self.relay, self.provenance, self.remaining = grid, store, relay, provenance, remaining
         self.tell_predicted = tell_predicted
         self.failures: dict[str, BaseException] = {}  # by the fit's name
         self.limit: int | None = None  # fits at a time; None: the engine decides
-        self.opened = time.perf_counter()
-        self.work: dict[str, Work] = {}  # by the fit's name
+        self.opened = 0.0
+        self.work = work  # by the fit's name
         self.predicted: dict[str, float] = {}  # seconds, by the fit's name
 
     def run_to_the_end(self, open_engine: Callable[[OnEvent], Engine]) -> None:
@@ -163,6 +166,7 @@ class _Running:
         while True:
             left = len(self.remaining)
             engine = open_engine(self.relay.event)
+            self.opened = self.opened or time.perf_counter()  # not before: a cluster's queue may have taken hours
             try:
                 self.run_on(engine)
             except BrokenProcessPool:
@@ -175,7 +179,7 @@ class _Running:
                 return
             progress = len(self.remaining) < left
             deaths = 1 if progress else deaths + 1
-            workers = self._workers(engine)
+            workers = min(self._workers(engine), left)
             if deaths > RESTARTS:
                 raise GridError(
                     f"worker processes died {deaths} times before a fit ended, at last with {workers} at a time; "
@@ -183,7 +187,7 @@ class _Running:
                     "If memory is short, use fewer workers: execution.workers in params.yaml, or --workers 1"
                 )
             died = "a worker process died (out of memory?)"
-            if progress:
+            if progress or workers == 1:
                 log.warning("%s; %d fits go on in new workers", died, len(self.remaining))
             else:
                 self.limit = max(1, workers // 2)
@@ -235,8 +239,7 @@ class _Running:
         return min(engine.workers, self.limit or engine.workers)
 
     def _predict(self, engine: Engine) -> None:
-        self.work = self.grid.work(self.store, engine.network_sizes)
-        model = calibrated_on(finished_fits(self.store), probed_here(self.store))
+        model = calibrated_on(finished_fits(self.store), probed_here(self.store, self._workers(engine)))
         self.predicted = {name: model.seconds(work) for name, work in self.work.items()}
         self.tell_predicted(self.predicted)
 

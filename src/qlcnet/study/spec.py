@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from qlcnet.config import Backbone, Model, Training
 from qlcnet.study.sources import LOADED
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,22 @@ class FitResult:
     facts: dict[str, Any]
     seconds: float
     host: str = ""  # where it ran, if the engine says so
+
+    def save(self, path: Path) -> None:
+        """Write all of it to an .npz file, without pickle."""
+        rest = json.dumps([self.history, self.facts, self.seconds, self.host])
+        predictions = {f"predictions/{name}": array for name, array in self.predictions.items()}
+        weights = {f"weights/{name}": array for name, array in self.weights.items()}
+        np.savez(path, rest=np.array(rest), **predictions, **weights)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> FitResult:
+        """What `save` wrote: the same arrays, and the same numbers to the last bit."""
+        groups: dict[str, dict[str, np.ndarray]] = {"predictions": {}, "weights": {}}
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                group, _, key = name.partition("/")
+                if key:
+                    groups[group][key] = arrays[name]
+            history, facts, seconds, host = json.loads(str(arrays["rest"]))
+        return cls(groups["predictions"], history, groups["weights"], facts, seconds, host)

@@ -10,14 +10,13 @@ from pathlib import Path
 from qlcnet.config import Params
 from qlcnet.paths import fold_store
 from qlcnet.study import machine
-from qlcnet.study.executors import Engine, LocalEngine, OnEvent
+from qlcnet.study.executors import Engine, LocalEngine, OnEvent, count_in_a_worker
 from qlcnet.study.grid import Grid, circuits_of, git_state, link_results, note_inputs, plan_grid
 from qlcnet.study.progress import ProgressBar
 from qlcnet.study.room import auto_workers, deal, most_memory
 from qlcnet.study.run import run_grid
 from qlcnet.study.spec import DataPaths
 from qlcnet.study.store import FoldStore
-from qlcnet.study.workload import NetworkKind, NetworkSize
 
 log = logging.getLogger("qlcnet")
 
@@ -71,7 +70,7 @@ def _engine_for(
         return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event, tuple(weights), device)
 
     def open_local(on_event: OnEvent) -> Engine:
-        work = grid.work(store, lambda kinds: _counted_in_a_worker(paths, circuits, kinds))
+        work = grid.work(store, count_in_a_worker)
         needs = most_memory(work.values(), params.training.batch_size)
         copied = paths.size(circuits) if device == "cuda" else 0
         count = min(workers or auto_workers(len(work), device, needs, copied), len(work))
@@ -79,12 +78,3 @@ def _engine_for(
         return LocalEngine(paths, circuits, count, on_event, gpus)
 
     return open_local
-
-
-def _counted_in_a_worker(paths: DataPaths, circuits: tuple[str, ...], kinds: list[NetworkKind]) -> list[NetworkSize]:
-    """This process need not import torch; what the worker imports, those of the grid share."""
-    engine = LocalEngine(paths, circuits, 1, lambda event: None)
-    try:
-        return engine.network_sizes(kinds)
-    finally:
-        engine.close()

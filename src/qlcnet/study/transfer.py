@@ -71,6 +71,11 @@ class TaskFiles:
         return replace(spec, backbone=spec.backbone.model_copy(update={"pretrained": str(there)}))
 
     @property
+    def names(self) -> list[str]:
+        """Below the spool folder."""
+        return [name for name, _ in self.each()]
+
+    @property
     def size(self) -> int:
         """Bytes in all."""
         return sum(path.stat().st_size for _, path in self.each())
@@ -112,7 +117,12 @@ def paths_seen(files: TaskFiles, worker: Any) -> DataPaths | None:
     except (OSError, KeyError, ValueError):
         pass
     spool = spool_of(worker, files.spool)
-    return spooled(spool) if spool.is_dir() else None
+    return spooled(spool) if is_whole(spool, files.names) else None
+
+
+def is_whole(spool: Path, names: Iterable[str]) -> bool:
+    """Whether all files are in a spool folder: who sweeps /tmp removes file by file."""
+    return all((spool / name).is_file() for name in names)
 
 
 def write_chunk(spool: str, name: str, offset: int, chunk: bytes, dask_worker: Any = None) -> None:
@@ -124,13 +134,15 @@ def write_chunk(spool: str, name: str, offset: int, chunk: bytes, dask_worker: A
         file.write(chunk)
 
 
-def commit_spool(spool: str, dask_worker: Any = None) -> None:
-    """All pieces are here: give the folder its name."""
+def commit_spool(spool: str, names: list[str], dask_worker: Any = None) -> None:
+    """All pieces are here: give the folder its name, in place of what a sweeper left of it."""
     partial, final = _partial(dask_worker, spool), spool_of(dask_worker, spool)
+    if not is_whole(final, names):
+        shutil.rmtree(final, ignore_errors=True)
     try:
         partial.rename(final)
     except OSError:
-        if not final.is_dir():  # a worker that shares the folder under another host name was first
+        if not is_whole(final, names):  # else a worker that shares the folder under another host name was first
             raise
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -164,5 +176,5 @@ def send(client: Client, files: TaskFiles, addresses: list[str]) -> dict[str, Ex
             while chunk := file.read(CHUNK):
                 tell(write_chunk, name, offset, chunk)
                 offset += len(chunk)
-    tell(commit_spool)
+    tell(commit_spool, files.names)
     return failed
