@@ -31,6 +31,7 @@ import psutil
 
 from qlcnet.config import Backbone, Head, Model, Params, Training, parse_params
 from qlcnet.study.cost_model import TERMS, CostModel
+from qlcnet.study.probe import made_up_fit
 from qlcnet.study.room import worker_memory
 from qlcnet.study.schedule import makespan, simulate
 from qlcnet.study.spec import FitSpec
@@ -70,40 +71,14 @@ def measure(case: tuple[str, Model, int, int, int]) -> tuple[Work, float, float,
 def _measure(network: str, model: Model, side: int, images: int, epochs: int) -> tuple[Work, float, float, float]:
     from qlcnet.study.fit import fit_fold
 
-    fit_fold(*_made_up("lcnet_050", CLASSICAL, 28, 128, 1)[:2])  # what only the first fit of a process pays
-    spec, data, work, size = _made_up(network, model, side, images, epochs)
+    fit_fold(*made_up_fit("lcnet_050", CLASSICAL, 28, 128, 1)[:2])  # what only the first fit of a process pays
+    spec, data, work = made_up_fit(network, model, side, images, epochs)
+    size = sum(array.stored.nbytes for array in data.arrays.values())
     peak = _Peak(psutil.Process())
     cpu, wall = time.process_time(), time.perf_counter()
     fit_fold(spec, data)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return work, wall, cpu, peak.stop() - size
-
-
-def _made_up(network: str, model: Model, side: int, images: int, epochs: int) -> tuple[FitSpec, Any, Work, int]:
-    """(specification, data, work, bytes of the data) of a fit on random images of 3 channels."""
-    import torch
-
-    from qlcnet.data.batches import InputArray
-    from qlcnet.data.fold_table import FoldTable
-    from qlcnet.study.fit import FitData
-    from qlcnet.study.network_size import network_size
-
-    total = images * 5 // 4
-    rng = np.random.default_rng(0)
-    labels = np.arange(total, dtype=np.int64) % 7
-    fold = (np.arange(total) >= images).astype(np.int64)  # fold 1 validates the last fifth
-    table = FoldTable(np.arange(total), labels, None, np.full(total, "cv"), np.zeros(total, np.int64), fold)
-    image = torch.from_numpy(rng.integers(0, 256, (total, side, side, 3), dtype=np.uint8))
-    channels = torch.from_numpy(rng.integers(0, 256, (total, side, side, 4), dtype=np.uint8)).to(torch.float16)
-    data = FitData(
-        {"image": InputArray("image", image), "quanv:ry": InputArray("quanv:ry", channels)},
-        torch.from_numpy(labels), table, tuple("abcdefg"), {"ry": side * side}, {"ry": 81},
-    )  # fmt: skip
-    training = Training(epochs=epochs, device="cpu")
-    spec = FitSpec("made-up", network, "m", 0, 1, 42, Backbone(), model, training, "cpu")
-    shape = TaskShape(total, side, side, 3, 7, 2, 1, {(0, 1): (images, total - images, 0)})
-    kind = NetworkKind.of(spec, shape, {"ry": "grey"})
-    return spec, data, Work.of(spec, shape, kind, network_size(kind)), total * side**2 * 11
 
 
 class _Peak:

@@ -38,12 +38,12 @@ import numpy as np
 import psutil
 
 from machine import describe_machine
+from qlcnet.study.executors import HUGE_PAGES
 
 WIDTHS = ("lcnet_050", "lcnet_075", "lcnet_100", "lcnet_150", "lcnet_200")
 IMAGES, SIDE, BATCH, CLASSES = 2048, 28, 64, 7
 COLOURS, QUANTUM = 3, 4  # channels
 WARM_UP = 3  # steps
-HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 PRELOADED = ["torch", "timm", "torchvision", "pytorch_lightning", "torchmetrics", "qlcnet.study.fit"]
 SEED = 42
 PADDING = 4  # pixels, of the paper's random crops
@@ -317,8 +317,11 @@ def race(width: str, rounds: int, steps: int, core: int) -> tuple[dict[str, list
     try:
         losses = {}
         for name in CONTENDERS:  # one after the other: importing is no part of the race
-            with mock.patch.dict(os.environ, HUGE_PAGES if name.startswith("ours") else {}):
-                rivals[name] = Rival(ours if name.startswith("ours") else context, name, width, core)
+            if name.startswith("ours"):
+                with mock.patch.dict(os.environ, GLIBC_TUNABLES=HUGE_PAGES):
+                    rivals[name] = Rival(ours, name, width, core)
+            else:
+                rivals[name] = Rival(context, name, width, core)
             losses[name] = rivals[name].result()[2]
         seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
         for _ in range(rounds):

@@ -340,4 +340,4 @@ def test_a_fit_that_loses_every_worker_is_given_up(reference: Reference) -> None
         assert engine._waiting.popleft() is fit
     engine._lose(fit, "died")
     assert not engine._waiting
-    assert "at last died" in str(future.exception(timeout=0))
+    assert "lost its worker 4 times, which at last died" in str(future.exception(timeout=0))

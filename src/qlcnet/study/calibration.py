@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from qlcnet.study.cost_model import CostModel, Timed
 from qlcnet.study.fold_folder import PROVENANCE
-from qlcnet.study.sources import hash_of_sources
+from qlcnet.study.sources import LOADED
 from qlcnet.study.store import FINGERPRINT, FoldStore
 from qlcnet.study.workload import Work
 
@@ -62,8 +62,7 @@ def calibrated_on(fits: Sequence[FinishedFit], probed: Sequence[Timed] = ()) -> 
     """The cost model of this machine: from its own fits where there are enough, else from all, else from its probe."""
     own = [fit for fit in fits if fit.host == socket.gethostname()]
     chosen = (own if len(own) >= ENOUGH else fits)[-LATEST:]
-    timed = [(fit.work, fit.seconds) for fit in chosen]
-    return CostModel.calibrated(timed, probed)
+    return CostModel.calibrated([(fit.work, fit.seconds) for fit in chosen], probed)
 
 
 def probed_here(store: FoldStore, workers: int, probe: Callable[[int], list[Timed]] | None = None) -> list[Timed]:
@@ -72,7 +71,7 @@ def probed_here(store: FoldStore, workers: int, probe: Callable[[int], list[Time
     Without `probe`: what it said before, of the nearest number of workers.
     """
     path = store.root.parent / "probe.json"
-    of = {"host": socket.gethostname(), "sources": hash_of_sources()}
+    of = {"host": socket.gethostname(), "sources": LOADED}
     known: dict[int, list[Timed]] = {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

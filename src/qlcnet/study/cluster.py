@@ -14,13 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qlcnet.study import transfer
-from qlcnet.study.cluster_worker import (
-    SpoolGoneError,
-    cpu_features,
-    describe_worker,
-    fit_on_worker,
-    versions,
-)
+from qlcnet.study.cluster_worker import SpoolGoneError, cpu_features, describe_worker, fit_on_worker, versions
 from qlcnet.study.executors import EngineError, OnEvent
 from qlcnet.study.spec import DataPaths, FitResult, FitSpec
 
@@ -280,7 +274,9 @@ class DaskEngine:
             self._client.cancel([fit.remote], force=True)  # or it would start again on a worker of the same address
         fit.remote, fit.lost = None, fit.lost + 1
         if fit.lost > RETRIES:
-            message = f"it lost its worker {fit.lost} times, which at last {why} (the workers' logs say more)"
+            message = (
+                f"it lost its worker {fit.lost} times, which at last {why} (out of memory? the workers' logs say more)"
+            )
             fit.future.set_exception(RuntimeError(message))
             return
         log.warning(

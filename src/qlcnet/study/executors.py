@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("qlcnet")
 
+HUGE_PAGES = "glibc.malloc.hugetlb=1"  # of GLIBC_TUNABLES
+
 Event = tuple[str, str, Any]  # (kind, fingerprint, payload): ("start", …, worker), ("epoch", …, metrics)
 OnEvent = Callable[[Event], None]
 
@@ -152,10 +154,12 @@ def _take(answer: Future[str], result: Future[FitResult]) -> None:
     else:
         try:
             path = Path(answer.result())
-            result.set_result(FitResult.load(path))
+            fitted = FitResult.load(path)
             path.unlink()
         except Exception as error:
             result.set_exception(error)
+        else:
+            result.set_result(fitted)
 
 
 def count_in_a_worker(kinds: list[NetworkKind]) -> list[NetworkSize]:
@@ -180,7 +184,7 @@ def worker_context() -> Any:
     # glibc then asks for huge pages: a step is up to 4 % faster (docs/speed.md)
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if "glibc.malloc.hugetlb" not in tunables:
-        os.environ["GLIBC_TUNABLES"] = f"{tunables}:glibc.malloc.hugetlb=1".lstrip(":")
+        os.environ["GLIBC_TUNABLES"] = f"{tunables}:{HUGE_PAGES}".lstrip(":")
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from qlcnet.study.cost_model import Timed
 from qlcnet.study.executors import end_with_the_parent, worker_context
 from qlcnet.study.spec import FitSpec
 from qlcnet.study.workload import NetworkKind, TaskShape, Work
+
+if TYPE_CHECKING:
+    from qlcnet.study.fit import FitData
 
 IMAGES = {"lcnet_050": 5120, "lcnet_150": 2560}  # bound by layer calls, and by arithmetic; a second or two each
 WARM_UP, TIMES = 64, 2  # images; the faster of TIMES counts: other work only slows down
@@ -47,20 +50,31 @@ def _probe_fits() -> list[Timed]:
 
 def _timed(backbone: str, images: int) -> Timed:
     """One epoch on four fifths of `images` images, in this process."""
+    from qlcnet.study.fit import fit_fold
+
+    spec, data, work = made_up_fit(backbone, Model(inputs=("image",)), SIDE, images * 4 // 5, 1)
+    return work, fit_fold(spec, data).seconds
+
+
+def made_up_fit(backbone: str, model: Model, side: int, images: int, epochs: int) -> tuple[FitSpec, FitData, Work]:
+    """A fit on so many images of noise (a quarter as many validate), 3 channels and those of one circuit, `ry`."""
     import torch
 
     from qlcnet.data.batches import InputArray
-    from qlcnet.study.fit import FitData, fit_fold
+    from qlcnet.study.fit import FitData
     from qlcnet.study.network_size import network_size
 
-    index = np.arange(images)
-    table = FoldTable(index, index % CLASSES, None, np.full(images, "cv"), np.zeros_like(index), index % 5)
-    pixels = np.random.default_rng(0).integers(0, 256, (images, SIDE, SIDE, 3), dtype=np.uint8)
-    inputs = {"image": InputArray("image", torch.from_numpy(pixels))}
-    data = FitData(inputs, torch.from_numpy(index % CLASSES), table, tuple(map(str, range(CLASSES))))
-    model, training = Model.model_validate({"inputs": ["image"]}), Training(epochs=1, device="cpu")
-    spec = FitSpec("probe", backbone, "classical", 0, 0, 0, Backbone(), model, training, "cpu")
-    split = table.split(0, 0)
-    shape = TaskShape(images, SIDE, SIDE, 3, CLASSES, 5, 1, {(0, 0): (len(split.train), len(split.validation), 0)})
-    kind = NetworkKind.of(spec, shape, {})
-    return Work.of(spec, shape, kind, network_size(kind)), fit_fold(spec, data).seconds
+    total = images * 5 // 4
+    rng, index = np.random.default_rng(0), np.arange(total)
+    labels, fold = index % CLASSES, (index >= images).astype(np.int64)  # fold 1 validates the last fifth
+    table = FoldTable(index, labels, None, np.full(total, "cv"), np.zeros_like(index), fold)
+    image = torch.from_numpy(rng.integers(0, 256, (total, side, side, 3), dtype=np.uint8))
+    channels = torch.from_numpy(rng.integers(0, 256, (total, side, side, 4), dtype=np.uint8)).to(torch.float16)
+    arrays = {"image": InputArray("image", image), "quanv:ry": InputArray("quanv:ry", channels)}
+    names = tuple(map(str, range(CLASSES)))
+    data = FitData(arrays, torch.from_numpy(labels), table, names, {"ry": side * side}, {"ry": 81})
+    training = Training(epochs=epochs, device="cpu")
+    spec = FitSpec("made-up", backbone, "m", 0, 1, 42, Backbone(), model, training, "cpu")
+    shape = TaskShape(total, side, side, 3, CLASSES, 2, 1, {(0, 1): (images, total - images, 0)})
+    kind = NetworkKind.of(spec, shape, {"ry": "grey"})
+    return spec, data, Work.of(spec, shape, kind, network_size(kind))
