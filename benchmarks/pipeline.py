@@ -80,7 +80,7 @@ def first_step(project: Path) -> float:
 # `qlcnet train digits`, saying when the first fit begins
 FIRST_STEP = """
 import time
-from qlcnet.study import progress
+from qlcnet.grid import progress
 plain = progress.ProgressBar.started
 def started(self, spec, worker):
     print("started", time.time(), flush=True)

@@ -28,7 +28,7 @@ from qlcnet.models.network import InputChannels, build_network
 from qlcnet.quantum.head import QuantumLayer
 
 try:
-    from qlcnet.models.fast import accelerate
+    from qlcnet.models.fast.accelerate import accelerate
 except ImportError:  # the share is then of timm's own step
     accelerate = None
 

@@ -30,12 +30,12 @@ import numpy as np
 import psutil
 
 from qlcnet.config import Backbone, Head, Model, Params, Training, parse_params
-from qlcnet.study.cost_model import TERMS, CostModel
-from qlcnet.study.probe import made_up_fit
-from qlcnet.study.room import worker_memory
-from qlcnet.study.schedule import makespan, simulate
-from qlcnet.study.spec import FitSpec
-from qlcnet.study.workload import NetworkKind, TaskShape, Work
+from qlcnet.cost.cost_model import TERMS, CostModel
+from qlcnet.cost.room import worker_memory
+from qlcnet.cost.schedule import makespan, simulate
+from qlcnet.cost.workload import NetworkKind, TaskShape, Work
+from qlcnet.fit.spec import FitSpec
+from qlcnet.grid.probe import made_up_fit
 
 WIDTHS = ("lcnet_050", "lcnet_075", "lcnet_100", "lcnet_150", "lcnet_200")
 HYBRID = Model(inputs=("image", "quanv:ry"), head=Head(kind="quantum"))
@@ -62,14 +62,14 @@ def measure(case: tuple[str, Model, int, int, int]) -> tuple[Work, float, float,
     """(work, seconds, CPU seconds, private bytes) of one fit; in a process of its own, forked as workers are."""
     import multiprocessing
 
-    import qlcnet.study.fit  # noqa: F401  (before the fork, as the forkserver does)
+    import qlcnet.fit.fitting  # noqa: F401  (before the fork, as the forkserver does)
 
     with multiprocessing.get_context("fork").Pool(1) as pool:
         return pool.apply(_measure, case)
 
 
 def _measure(network: str, model: Model, side: int, images: int, epochs: int) -> tuple[Work, float, float, float]:
-    from qlcnet.study.fit import fit_fold
+    from qlcnet.fit.fitting import fit_fold
 
     fit_fold(*made_up_fit("lcnet_050", CLASSICAL, 28, 128, 1)[:2])  # what only the first fit of a process pays
     spec, data, work = made_up_fit(network, model, side, images, epochs)
@@ -164,7 +164,7 @@ def make_study(root: Path, epochs: int, folds: int) -> Params:
     """A project with images of the size and number of DermaMNIST, made up: times do not depend on what they show."""
     from qlcnet.data.folds import make_folds
     from qlcnet.data.imageset import ImageSet
-    from qlcnet.study.spec import DataPaths
+    from qlcnet.fit.spec import DataPaths
 
     params = parse_params(
         {
@@ -201,12 +201,12 @@ def make_study(root: Path, epochs: int, folds: int) -> Params:
 
 def run_study(root: Path, params: Params, workers: int) -> dict[str, Any]:
     """Fit everything with an empty store; times in seconds, of the grid without the start of its workers."""
-    from qlcnet.study.calibration import finished_fits
-    from qlcnet.study.executors import LocalEngine
-    from qlcnet.study.grid import circuits_of, plan_grid
-    from qlcnet.study.run import run_grid
-    from qlcnet.study.spec import DataPaths
-    from qlcnet.study.store import FoldStore
+    from qlcnet.cost.calibration import finished_fits
+    from qlcnet.fit.spec import DataPaths
+    from qlcnet.fit.store import FoldStore
+    from qlcnet.grid.executors import LocalEngine
+    from qlcnet.grid.grid import circuits_of, plan_grid
+    from qlcnet.grid.run import run_grid
 
     with tempfile.TemporaryDirectory() as folder:
         store, clock = FoldStore(Path(folder) / "folds"), Clock()
@@ -260,9 +260,9 @@ def schedule(options: argparse.Namespace) -> dict[str, Any]:
 
 def medmnist(options: argparse.Namespace) -> dict[str, Any]:
     """All 2D sets at 224 px: 5 widths x classical and hybrid x 5 folds x 10 epochs each."""
+    from qlcnet.cost.network_size import network_sizes
+    from qlcnet.cost.room import data_disk, fit_disk
     from qlcnet.data.medmnist_info import medmnist_info
-    from qlcnet.study.network_size import network_sizes
-    from qlcnet.study.room import data_disk, fit_disk
 
     measured = json.loads(options.measured.read_text()) if options.measured else []
     model = CostModel.calibrated([(Work.from_json(row["work"]), row["cpu_seconds"]) for row in measured])

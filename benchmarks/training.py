@@ -38,13 +38,13 @@ import numpy as np
 import psutil
 
 from machine import describe_machine
-from qlcnet.study.executors import HUGE_PAGES
+from qlcnet.grid.executors import HUGE_PAGES
 
 WIDTHS = ("lcnet_050", "lcnet_075", "lcnet_100", "lcnet_150", "lcnet_200")
 IMAGES, SIDE, BATCH, CLASSES = 2048, 28, 64, 7
 COLOURS, QUANTUM = 3, 4  # channels
 WARM_UP = 3  # steps
-PRELOADED = ["torch", "timm", "torchvision", "pytorch_lightning", "torchmetrics", "qlcnet.study.fit"]
+PRELOADED = ["torch", "timm", "torchvision", "pytorch_lightning", "torchmetrics", "qlcnet.fit.fitting"]
 SEED = 42
 PADDING = 4  # pixels, of the paper's random crops
 
@@ -107,7 +107,7 @@ def loop(width: str, turns: Turns, fast: bool) -> None:
     network = plain_network(width)
     optimizer: torch.optim.Optimizer
     if fast:
-        from qlcnet.models.fast import accelerate
+        from qlcnet.models.fast.accelerate import accelerate
         from qlcnet.models.optimizer import QuickAdam
 
         network, optimizer = accelerate(network), QuickAdam(network.parameters())
@@ -131,9 +131,9 @@ def loop(width: str, turns: Turns, fast: bool) -> None:
 
 def ours(width: str, turns: Turns) -> None:
     """accelerate() and QuickAdam."""
-    from qlcnet.study import fit
+    from qlcnet.fit import fitting
 
-    fit._be_quiet_and_exact()
+    fitting._be_quiet_and_exact()
     loop(width, turns, fast=True)
 
 
@@ -148,11 +148,11 @@ def ours_lightning(width: str, turns: Turns) -> None:
 
     from qlcnet.config import Augmentation, Training
     from qlcnet.data.batches import Batches, InputArray
-    from qlcnet.models.fast import accelerate
+    from qlcnet.fit import fitting
+    from qlcnet.models.fast.accelerate import accelerate
     from qlcnet.models.module import Classifier
-    from qlcnet.study import fit
 
-    fit._be_quiet_and_exact()
+    fitting._be_quiet_and_exact()
     how = Training(epochs=1000, batch_size=BATCH, augmentation=Augmentation(crop_padding=PADDING))
     images, quantum, labels = made_up_images()
     inputs = [InputArray("image", torch.from_numpy(images)), InputArray("quanv:ry", torch.from_numpy(quantum))]

@@ -94,7 +94,7 @@ def test_tuning_never_sees_the_first_outer_fold() -> None:
     import numpy as np
 
     from qlcnet.data.fold_table import FoldTable
-    from qlcnet.tuning import TuningError, inner_folds
+    from qlcnet.search.tune import TuningError, inner_folds
 
     index = np.arange(12)
     table = FoldTable(index, index % 2, None, np.full(12, "cv", "<U5"), np.zeros(12, int), index % 3)

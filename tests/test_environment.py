@@ -42,11 +42,11 @@ def test_the_commands_import_nothing_heavy() -> None:
 
 
 def test_planning_a_grid_needs_no_torch() -> None:
-    assert "torch" not in loaded_by("import qlcnet.study.grid, qlcnet.study.executors, qlcnet.study.train")
+    assert "torch" not in loaded_by("import qlcnet.grid.grid, qlcnet.grid.executors, qlcnet.train")
 
 
 def test_fit_imports_only_the_core() -> None:
-    loaded = loaded_by("import qlcnet.study.fit")
+    loaded = loaded_by("import qlcnet.fit.fitting")
     assert {"torch", "timm", "pytorch_lightning", "torchmetrics"} <= loaded
     assert not loaded & {
         "mlflow",
@@ -70,7 +70,7 @@ def test_the_lock_holds_names_versions_and_hashes_only() -> None:
 
 
 def test_the_train_stage_depends_on_the_sources_that_determine_a_fit() -> None:
-    from qlcnet.study.sources import FIT_SOURCES
+    from qlcnet.fit.code import FIT_SOURCES
 
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]
     sources = [dep.removeprefix("src/qlcnet/") for dep in stage["deps"] if dep.startswith("src/")]
@@ -80,17 +80,17 @@ def test_the_train_stage_depends_on_the_sources_that_determine_a_fit() -> None:
 
 def test_the_sources_of_a_fit_are_all_that_it_imports() -> None:
     """A module that a fit imports and that is not in FIT_SOURCES could change a result behind the fingerprint."""
-    from qlcnet.study.sources import FIT_SOURCES
+    from qlcnet.fit.code import FIT_SOURCES
 
     code = (
-        "import qlcnet.study.fit, qlcnet.study.fit_data, qlcnet.quantum.fresh_shots, sys\n"
+        "import qlcnet.fit.fitting, qlcnet.fit.data, qlcnet.quantum.fresh_shots, sys\n"
         "print(*[m for m in sys.modules if m.startswith('qlcnet')])"
     )
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     files = {module.removeprefix("qlcnet").strip(".").replace(".", "/") for module in modules}
     covered = {name.removesuffix(".py") for name in FIT_SOURCES}
     # params reach the fingerprint as values; packages hold no code; spec is only names, and sources of them a hash
-    by_value = {"", "config", "data", "study", "quantum", "data/imageset", "whole_folder"}
-    by_value |= {"study/spec", "study/sources"}
+    by_value = {"", "config", "data", "fit", "quantum", "data/imageset", "whole", "machine"}
+    by_value |= {"fit/spec", "fit/code"}
     missing = {f for f in files if f not in by_value and f not in covered and f.split("/")[0] not in covered}
     assert not missing

@@ -164,7 +164,7 @@ def _quanvolve(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from qlcnet.study.train import train_task
+    from qlcnet.train import train_task
 
     root, params, _ = _task(options)
     workers = options.workers or params.execution.workers
@@ -184,7 +184,7 @@ def _workers(text: str | int) -> int | None:
 def _report(options: argparse.Namespace) -> int:
     from qlcnet.config import load_params
     from qlcnet.paths import project_root
-    from qlcnet.study.report import build_report
+    from qlcnet.report import build_report
 
     root = project_root()
     build_report(load_params(root / "params.yaml"), root)
@@ -211,8 +211,8 @@ def _study(options: argparse.Namespace) -> int:
 
 
 def _store(options: argparse.Namespace) -> int:
+    from qlcnet.fit.store import FoldStore
     from qlcnet.paths import fold_store, project_root
-    from qlcnet.study.store import FoldStore
 
     root = project_root()
     store = FoldStore(fold_store(root))
@@ -227,7 +227,7 @@ def _store(options: argparse.Namespace) -> int:
         print(f"{total / 1e6:.1f} MB in {store.root}")
     elif options.action == "prune":
         from qlcnet.config import load_params
-        from qlcnet.study.in_use import fingerprints_in_use
+        from qlcnet.grid.in_use import fingerprints_in_use
 
         used = fingerprints_in_use(load_params(root / "params.yaml"), root)
         gone = store.prune(used, options.older_than, options.dry_run)
@@ -243,8 +243,8 @@ def _store(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from qlcnet.config import load_params
+    from qlcnet.grid.plan import plan_text
     from qlcnet.paths import project_root
-    from qlcnet.study.plan import plan_text
 
     root = project_root()
     params = load_params(root / "params.yaml")
@@ -265,7 +265,7 @@ def _track(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from qlcnet.tuning import tune
+    from qlcnet.search.tune import tune
 
     root, params, _ = _task(options)
     print(tune(params, options.task, root, options.trials, options.model, options.backbone))

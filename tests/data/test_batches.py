@@ -191,13 +191,13 @@ def test_statistics_leave_no_holes_in_the_memory_of_a_fit() -> None:
     measure = """
 import torch
 from qlcnet.data.batches import InputArray, Statistics
-from qlcnet.study import fit
+from qlcnet.fit import fitting
 
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
 
-fit._be_quiet_and_exact()
+fitting._be_quiet_and_exact()
 array = InputArray("image", torch.zeros(30_000, 32, 32, 3, dtype=torch.uint8))
 Statistics.of(InputArray("image", array.stored[:2000]))
 before = resident()

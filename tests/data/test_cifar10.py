@@ -16,7 +16,7 @@ from qlcnet.config import Data
 from qlcnet.data import cifar10
 from qlcnet.data.cifar10 import BATCHES, CLASS_NAMES, open_cifar10, read_batch
 from qlcnet.data.imageset import DataError
-from qlcnet.data.search import Fetcher
+from qlcnet.data.search_path import Fetcher
 from tests.data.server import HASTE, Server
 
 

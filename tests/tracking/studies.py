@@ -11,11 +11,11 @@ import numpy as np
 from safetensors.numpy import save
 
 from qlcnet.config import Backbone, Model, Training, canonical, fingerprint
+from qlcnet.fit.fold_folder import CONFIG, HISTORY, PREDICTIONS, WEIGHTS
+from qlcnet.fit.spec import FitSpec
+from qlcnet.fit.store import FoldStore
+from qlcnet.grid.grid import Grid, link_results
 from qlcnet.paths import fold_store
-from qlcnet.study.fold_folder import CONFIG, HISTORY, PREDICTIONS, WEIGHTS
-from qlcnet.study.grid import Grid, link_results
-from qlcnet.study.spec import FitSpec
-from qlcnet.study.store import FoldStore
 from qlcnet.tracking.backend import open_backend, tracking_uri
 
 CLASS_NAMES = ["naevus", "melanoma", "keratosis"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from qlcnet.study.grid import Grid, link_results
+from qlcnet.grid.grid import Grid, link_results
 from qlcnet.tracking import GridTracker, sync
 from qlcnet.tracking.content import parent_fingerprint
 from tests.tracking.studies import EPOCHS, history_of, ids_of, make_grid, make_results, put, runs_of, store_of

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from qlcnet.evidence.metrics import METRICS
+from qlcnet.evidence.oof import read_oof, read_test
+from qlcnet.evidence.statistics import estimates
 from qlcnet.paths import fold_store
-from qlcnet.study.metrics import METRICS
-from qlcnet.study.oof import read_oof, read_test
-from qlcnet.study.statistics import estimates
 from qlcnet.tracking import TrackingError, sync
 from qlcnet.tracking.backend import open_backend
 from qlcnet.tracking.outcome import write_outcome

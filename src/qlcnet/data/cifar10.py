@@ -14,7 +14,7 @@ import numpy as np
 
 from qlcnet.data.download import KnownFile
 from qlcnet.data.imageset import DataError, ImageStream
-from qlcnet.data.search import Fetcher
+from qlcnet.data.search_path import Fetcher
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = KnownFile(

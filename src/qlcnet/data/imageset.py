@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from qlcnet.whole_folder import whole_folder
+from qlcnet.whole import whole_folder
 
 PARTS = ("train", "val", "test")  # of the official split, in the order in which the images are stored
 CHUNK = 16 << 20  # bytes of images held while a set is hashed or written

@@ -17,7 +17,7 @@ from qlcnet.data.groups import read_groups
 from qlcnet.data.imageset import DataError, ImageStream
 from qlcnet.data.medmnist_info import class_names_of, entry_of, file_of
 from qlcnet.data.npz import open_npz
-from qlcnet.data.search import Fetcher
+from qlcnet.data.search_path import Fetcher
 
 log = logging.getLogger("qlcnet")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qlcnet.quantum.plan import ANGLES, Patches
+from qlcnet.quantum.kernel_tables import ANGLES, Patches
 
 
 def check_images(images: NDArray[Any]) -> None:

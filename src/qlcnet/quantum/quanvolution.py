@@ -22,7 +22,7 @@ from qlcnet.quantum.circuits import (
     single_words,
 )
 from qlcnet.quantum.images import check_images, cut_patches, pixel_angles
-from qlcnet.quantum.plan import Patches, lay_patches, make_plan, make_workspace
+from qlcnet.quantum.kernel_tables import Patches, lay_patches, make_plan, make_workspace
 from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.storage import Storage, storage_named
 from qlcnet.quantum.surrogate import evaluate, fit_polynomial

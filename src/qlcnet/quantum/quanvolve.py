@@ -25,7 +25,7 @@ from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.preview import choose_examples, draw_preview
 from qlcnet.quantum.qasm import to_openqasm
 from qlcnet.quantum.quanvolution import Quanvolution, prepare
-from qlcnet.whole_folder import whole_folder
+from qlcnet.whole import whole_folder
 
 CHUNK_BYTES = 32 << 20  # of stored channels; two chunks are in memory, one computed while the other is written
 logger = logging.getLogger("qlcnet")

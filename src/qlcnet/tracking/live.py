@@ -12,15 +12,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from qlcnet.study.fold_folder import read_provenance
+from qlcnet.fit.fold_folder import read_provenance
 from qlcnet.tracking.backend import TrackingError, brief
 from qlcnet.tracking.content import Config
 from qlcnet.tracking.projection import KILLED, Projection, Run
 
 if TYPE_CHECKING:
-    from qlcnet.study.grid import Grid
-    from qlcnet.study.spec import FitSpec
-    from qlcnet.study.store import FoldStore
+    from qlcnet.fit.spec import FitSpec
+    from qlcnet.fit.store import FoldStore
+    from qlcnet.grid.grid import Grid
 
 log = logging.getLogger("qlcnet")
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qlcnet.study.fold_folder import read_config
-from qlcnet.study.metrics import (
+from qlcnet.evidence.metrics import (
     METRICS,
     confusion_matrix,
     metrics_of,
@@ -19,9 +18,10 @@ from qlcnet.study.metrics import (
     roc_macro,
     roc_per_class,
 )
-from qlcnet.study.oof import OOFTable, fold_folders, read_oof, read_test
-from qlcnet.study.results import ModelResults
-from qlcnet.study.statistics import fold_spread
+from qlcnet.evidence.oof import OOFTable, fold_folders, read_oof, read_test
+from qlcnet.evidence.statistics import fold_spread
+from qlcnet.fit.fold_folder import read_config
+from qlcnet.report.study import ModelResults
 
 CURVE_POINTS = 501  # of a ROC curve in the CSV; all corners of 60,000 images would be 10 MB
 
@@ -94,8 +94,8 @@ def _write_roc(table: OOFTable, folder: Path) -> None:
 
 def _draw(model: ModelResults, files: Path) -> None:
     """The report's figures of one model, as pictures: MLflow shows no SVG."""
-    from qlcnet.study.report.plots import confusions, rocs
-    from qlcnet.study.report.style import figure_style
+    from qlcnet.report.plots import confusions, rocs
+    from qlcnet.report.style import figure_style
 
     pictures = {
         "confusion": (confusions, "confusion matrix, per cent of the true class"),

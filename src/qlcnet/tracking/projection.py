@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from qlcnet.study.fold_folder import read_config, read_history
+from qlcnet.fit.fold_folder import read_config, read_history
 from qlcnet.tracking import content
 from qlcnet.tracking.backend import Backend, open_backend
 from qlcnet.tracking.content import Config

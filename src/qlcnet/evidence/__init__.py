@@ -1,0 +1,1 @@
+"""Out-of-fold tables, metrics and their intervals."""

@@ -1,0 +1,64 @@
+"""The folder of one fitted fold: which files it holds and how they are written and read. No pickle, no dates."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from qlcnet.fit.spec import FitResult
+
+CONFIG, HISTORY, PREDICTIONS, WEIGHTS = "config.json", "history.csv", "predictions.safetensors", "weights.safetensors"
+PROVENANCE = "provenance.json"  # seconds, host, commit: in the store only, never in a DVC output
+FILES = (CONFIG, HISTORY, PREDICTIONS, WEIGHTS)
+
+
+def fold_path(results: Path, task: str, backbone: str, model: str, repeat: int, fold: int) -> Path:
+    """Where a fold stands below `results/folds`."""
+    return results / task / backbone / model / f"repeat-{repeat}" / f"fold-{fold}"
+
+
+def files_of(config: Mapping[str, Any], result: FitResult) -> dict[str, bytes]:
+    """The bytes of each file of a fold folder: a pure function of the fit."""
+    from safetensors.numpy import save as save_arrays
+
+    return {
+        CONFIG: (json.dumps({**config, **result.facts}, indent=1, sort_keys=True) + "\n").encode(),
+        HISTORY: _history_csv(result.history).encode(),
+        PREDICTIONS: save_arrays({name: np.ascontiguousarray(a) for name, a in result.predictions.items()}),
+        WEIGHTS: save_arrays(result.weights),
+    }
+
+
+def _history_csv(history: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in history for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in history:
+        writer.writerow({name: int(v) if name == "epoch" else repr(float(v)) for name, v in row.items()})
+    return text.getvalue()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a fold folder."""
+    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return config
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """provenance.json of a folder of the store; empty where there is none."""
+    path = folder / PROVENANCE
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """history.csv, one dict an epoch."""
+    with (folder / HISTORY).open(encoding="utf-8", newline="") as lines:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]

@@ -1,0 +1,90 @@
+"""What a worker of a Dask cluster runs: it says what it is, and fits folds."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+from qlcnet import machine
+from qlcnet.fit.code import FIT_PACKAGES, LOADED
+from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
+from qlcnet.grid.cluster import transfer
+from qlcnet.grid.executors import check_sources, cuda_fault
+
+if TYPE_CHECKING:
+    from qlcnet.fit.fitting import FitData
+
+MOST_OPENED = 16  # tasks whose arrays stay mapped: grids of several tasks may share a worker
+
+_one_at_a_time = threading.Lock()  # torch's random generator belongs to the process: two fits would mix their draws
+_opened: dict[str, FitData] = {}
+
+
+class _Cancelled(Exception):
+    """Nobody waits for this fit any more."""
+
+
+class SpoolGoneError(Exception):
+    """The folder with the files of the grid, which this worker had, is not there any more."""
+
+
+def describe_worker(files: transfer.TaskFiles, device: str, dask_worker: Any = None) -> dict[str, Any]:
+    """What decides whether this process may fit folds of a grid, and where it finds their files."""
+    return {
+        "versions": versions(),
+        "host": socket.gethostname(),
+        "cpu": cpu_features(),
+        "threads": dask_worker.state.nthreads,
+        "cuda_fault": _cuda_fault() if device == "cuda" else None,
+        "paths": transfer.paths_seen(files, dask_worker),
+        "spool": (socket.gethostname(), str(transfer.spool_of(dask_worker, files.spool))),
+    }
+
+
+def _cuda_fault() -> str | None:
+    return cuda_fault() if machine.accelerators() else "it has no CUDA device"
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a result."""
+    packages = {name: importlib.metadata.version(name) for name in FIT_PACKAGES}
+    return {**packages, "qlcnet sources": LOADED}  # not what lies on disk: a worker keeps what it imported
+
+
+def cpu_features() -> list[str]:
+    """Vector instructions, by which the kernels of torch differ in their last bits."""
+    features: dict[str, bool] = importlib.import_module("numpy._core._multiarray_umath").__cpu_features__
+    return sorted(name for name, present in features.items() if present and name in ("AVX2", "AVX512F", "NEON", "VSX"))
+
+
+def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, topic: str) -> FitResult:
+    """Fit one fold in a worker; its events go to `topic`. Raises SpoolGoneError where the files have to come again."""
+    from distributed import get_worker
+
+    from qlcnet.fit.data import open_fit_data
+    from qlcnet.fit.fitting import fit_fold
+
+    check_sources(spec)
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def on_epoch(metrics: Any) -> None:
+        state = worker.state.tasks.get(key)
+        if state is None or state.state == "cancelled":  # the grid was stopped: leave the worker to the next one
+            raise _Cancelled(spec.name)
+        worker.log_event(topic, ["epoch", spec.fingerprint, {name: float(value) for name, value in metrics.items()}])
+
+    with _one_at_a_time:
+        if paths != files.paths and not transfer.is_whole(paths.raw.parent, files.names):
+            raise SpoolGoneError(f"{paths.raw.parent} lacks files")
+        worker.log_event(topic, ["start", spec.fingerprint, f"{socket.gethostname()} {worker.address}"])
+        if files.digest not in _opened:  # by content: a worker outlives grids, and paths stay when folds change
+            while len(_opened) >= MOST_OPENED:
+                del _opened[next(iter(_opened))]
+            _opened[files.digest] = open_fit_data(paths, files.circuits)
+        result = fit_fold(files.seen_by(spec, paths), _opened[files.digest], on_epoch)
+    result.host = socket.gethostname()
+    return result

@@ -1,0 +1,37 @@
+"""Which fits of the store some working tree still needs: what `qlcnet store prune` keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qlcnet.config import Params
+from qlcnet.fit.fold_folder import CONFIG, read_config
+from qlcnet.fit.store import FoldStore, StoreError
+from qlcnet.grid.grid import NotPreparedError, plan_grid
+from qlcnet.paths import fold_store, working_trees
+
+
+def fingerprints_in_use(params: Params, root: Path) -> set[str]:
+    """Fits in results/ of any working tree that shares the store, and fits that params.yaml asks for.
+
+    The second, because DVC deletes results/folds/<task> when its stage fails or is about to run: fits that only wait to
+    be linked again must not be taken for useless. Raises StoreError when nothing at all is in use, and whatever keeps
+    a prepared task from being planned: its fits would look useless.
+    """
+    used = {
+        str(read_config(path.parent)["fingerprint"])
+        for tree in working_trees(root)
+        for path in (tree / "results" / "folds").rglob(CONFIG)
+    }
+    store = FoldStore(fold_store(root))
+    for task in params.datasets:
+        try:
+            used |= {spec.fingerprint for spec in plan_grid(params, task, root, store).specs}
+        except NotPreparedError:
+            continue  # nothing of it can be planned here
+    if not used:
+        raise StoreError(
+            f"no results/ uses a fit, so that all would go: bring them back first (`dvc checkout`, `dvc repro`), "
+            f"or, if all may go, remove {store.root}"
+        )
+    return used

@@ -1,0 +1,134 @@
+"""`qlcnet plan` as text: what is to do and what it will take, and what was predicted of the fits that are done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from qlcnet import machine
+from qlcnet.config import Params
+from qlcnet.cost.calibration import FinishedFit
+from qlcnet.grid.forecast import Plan, make_plan
+
+DEFAULTS_ARE = {"cpu": "measured on another machine", "cuda": "which are guesses"}
+
+
+def plan_text(params: Params, root: Path, workers: int | None) -> str:
+    """What `qlcnet plan` prints."""
+    plan = make_plan(params, root, workers)
+    sections = [_todo_table(plan), _needs(plan), _origin(plan), _finished_table(plan)]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _todo_table(plan: Plan) -> str:
+    head = ["task", "fits", "in store", "to do", "time of fits", f"on {_count_text(plan.workers, 'worker')}", ""]
+    rows = [head]
+    for task in plan.tasks:
+        fits = task.seconds.values()
+        done = len(task.grid.specs) - len(task.grid.todo)
+        note = "" if task.is_split else "not fetched and split yet: from what is known of the source"
+        rows.append(
+            [
+                task.grid.task, str(len(task.grid.specs)), str(done), str(len(task.grid.todo)),
+                duration(sum(fits)), duration(plan.makespan(task)), note,
+            ]
+        )  # fmt: skip
+    rows += [[name, "?", "?", "?", "?", "?", f"run `qlcnet fetch {name}` first"] for name in plan.unknown]
+    if len(plan.tasks) > 1:
+        specs, todo = (sum(len(getattr(t.grid, kind)) for t in plan.tasks) for kind in ("specs", "todo"))
+        total = sum(sum(task.seconds.values()) for task in plan.tasks)
+        wall = sum(plan.makespan(task) for task in plan.tasks)
+        rows.append(["all", str(specs), str(specs - todo), str(todo), duration(total), duration(wall), ""])
+    return _table(rows)
+
+
+def _needs(plan: Plan) -> str:
+    if not any(task.work for task in plan.tasks):
+        return "nothing to do"
+    free = machine.free_memory()
+    lines = [
+        f"memory: {size_text(plan.memory)} for {_count_text(plan.workers, 'worker')}; {size_text(free)} are free here"
+    ]
+    if plan.memory > free:
+        lines[0] += ": take fewer workers (--workers), or a cluster (docs/cluster.md)"
+    cores = machine.cores()
+    if plan.workers > cores:
+        lines.append(f"this machine has {_count_text(cores, 'core')}: the time is for workers with a core each")
+    fits, data = plan.disk
+    lines.append(
+        f"disk: {size_text(fits)} for fits"
+        + (f", {size_text(data)} for data" if data else "")
+        + "; as much again in DVC's cache"
+    )
+    lines.append(f"start of each task's workers, in the times above: {duration(plan.startup)}")
+    return "\n".join(lines)
+
+
+def _origin(plan: Plan) -> str:
+    devices = sorted({work.device for task in plan.tasks for work in task.work.values()})
+    lines = []
+    for device in devices:
+        if count := plan.model.fits.get(device):
+            spread = 100 * plan.model.spread[device]
+            lines.append(
+                f"cost model ({device}): calibrated on {_count_text(count, 'finished fit')}, residual {spread:.0f} %"
+            )
+        elif device in plan.model.probed:
+            lines.append(
+                f"cost model ({device}): defaults, scaled to the speed of this machine by short fits of noise; "
+                "finished fits will calibrate it"
+            )
+        else:
+            lines.append(f"cost model ({device}): defaults, {DEFAULTS_ARE[device]}; finished fits will calibrate it")
+    return "\n".join(lines)
+
+
+def _finished_table(plan: Plan) -> str:
+    groups: dict[tuple[str, str, str], list[FinishedFit]] = {}
+    for task in plan.tasks:
+        for spec, fit in task.finished:
+            groups.setdefault((spec.task, spec.backbone_name, spec.model_name), []).append(fit)
+    if not groups:
+        return ""
+    rows = [["finished", "backbone", "model", "fits", "predicted", "took", "error"]]
+    rows += [[*names, *_predicted_against_actual(fits)] for names, fits in groups.items()]
+    if len(groups) > 1:
+        rows.append(["all", "", "", *_predicted_against_actual([fit for fits in groups.values() for fit in fits])])
+    return _table(rows) + "\n(predicted: when the grid was started)"
+
+
+def _predicted_against_actual(fits: Sequence[FinishedFit]) -> list[str]:
+    predicted, actual = sum(fit.predicted_seconds for fit in fits), sum(fit.seconds for fit in fits)
+    return [str(len(fits)), duration(predicted), duration(actual), f"{100 * (predicted / actual - 1):+.0f} %"]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `42 s`, `3 min 20 s`, `5 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size_text(size: float) -> str:
+    """Bytes as MB or GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def _count_text(count: int, what: str) -> str:
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned: names to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    is_number = [
+        all(not row[i] or row[i][0].isdigit() or row[i][0] in "+-?" for row in rows[1:]) for i in range(len(widths))
+    ]
+    return "\n".join("  ".join(_aligned(row, widths, is_number)).rstrip() for row in rows)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> Iterable[str]:
+    return (cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, is_number, strict=True))

@@ -1,0 +1,260 @@
+"""Runs a grid on an engine: longest first, each fit kept as it ends, dead workers replaced, listeners told in order."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qlcnet.cost.calibration import calibrated_on, finished_fits, probed_here
+from qlcnet.cost.schedule import longest_first
+from qlcnet.cost.workload import CountNetworks, Work
+from qlcnet.fit.fold_folder import files_of
+from qlcnet.fit.spec import FitResult, FitSpec
+from qlcnet.fit.store import FoldStore
+from qlcnet.grid.executors import EngineError, count_in_a_worker
+from qlcnet.grid.grid import Grid
+
+if TYPE_CHECKING:
+    from qlcnet.grid.executors import Engine, OnEvent
+
+log = logging.getLogger("qlcnet")
+RESTARTS = 2  # of a worker pool that broke before a fit ended: a kill should cost the running folds, not the grid
+NAMED = 3  # fits of one failure: one cause often strikes a whole grid
+
+
+class GridError(RuntimeError):
+    """Some fits failed; the message states each cause, and whom it struck. Those that finished are in the store."""
+
+
+class Listener(Protocol):
+    """Follows a grid: the progress bar, and the tracker."""
+
+    def started(self, spec: FitSpec, worker: str) -> None:
+        """A fit began on a worker; again, with its epochs from the first, after its worker died."""
+
+    def epoch(self, spec: FitSpec, metrics: dict[str, float]) -> None:
+        """A fit finished an epoch. Each epoch comes once and in order."""
+
+    def finished(self, spec: FitSpec, folder: Path) -> None:
+        """A fit is in the store. Nothing of this fit comes after it."""
+
+    def failed(self, spec: FitSpec, error: BaseException) -> None:
+        """A fit raised. Nothing of this fit comes after it."""
+
+
+class _Relay:
+    """Brings events, which come late and from other threads, into the order that Listener promises."""
+
+    def __init__(self, specs: Mapping[str, FitSpec], listeners: Sequence[Listener]) -> None:
+        self._specs, self._listeners = specs, list(listeners)
+        self._epochs: dict[str, int] = {}  # of the fits that run, epochs told
+        self._closed: set[str] = set()
+        self._lock = threading.Lock()
+        self.first_start: float | None = None
+
+    def event(self, event: tuple[str, str, Any]) -> None:
+        """From a worker."""
+        kind, key, payload = event
+        with self._lock:
+            if key in self._closed or key not in self._specs:
+                return
+            if kind == "start":
+                self.first_start = self.first_start or time.perf_counter()
+                self._start(key, payload)
+            elif self._epochs.get(key) == int(payload["epoch"]):
+                self._epoch(key, payload)
+
+    def finished(self, key: str, folder: Path, history: Sequence[dict[str, float]]) -> None:
+        """The result of a fit is kept; its last epochs may not have been told yet."""
+        with self._lock:
+            if key not in self._epochs:
+                self._start(key, "")
+            for row in history[self._epochs[key] :]:
+                self._epoch(key, row)
+            self._closed.add(key)
+            self._tell(lambda listener: listener.finished(self._specs[key], folder))
+
+    def failed(self, key: str, error: BaseException) -> None:
+        """A fit raised."""
+        with self._lock:
+            self._closed.add(key)
+            self._tell(lambda listener: listener.failed(self._specs[key], error))
+
+    def _start(self, key: str, worker: str) -> None:
+        self._epochs[key] = 0
+        self._tell(lambda listener: listener.started(self._specs[key], worker))
+
+    def _epoch(self, key: str, metrics: dict[str, float]) -> None:
+        self._epochs[key] += 1
+        self._tell(lambda listener: listener.epoch(self._specs[key], metrics))
+
+    def _tell(self, call: Callable[[Listener], None]) -> None:
+        for listener in list(self._listeners):
+            try:
+                call(listener)
+            except Exception as error:  # who only watches must not stop a grid, nor the thread that reads events
+                self._listeners.remove(listener)
+                log.warning("%s stopped following the grid: %r", type(listener).__name__, error)
+
+
+def run_grid(
+    grid: Grid,
+    store: FoldStore,
+    open_engine: Callable[[OnEvent], Engine],
+    listeners: Sequence[Listener],
+    provenance: Mapping[str, Any],
+    predicted: Callable[[Mapping[str, float]], None] = lambda seconds: None,
+    count: CountNetworks = count_in_a_worker,
+) -> None:
+    """Fit what the store lacks, longest first. Raises GridError after all others are done if some fits failed.
+
+    `predicted` is told the predicted seconds of each fit, by its name, before the first begins. `count` is asked for
+    the sizes of networks that were not counted before.
+    """
+    if not grid.todo:
+        return
+    specs = {spec.fingerprint: spec for spec in grid.todo}
+    relay = _Relay(specs, listeners)
+    running = _Running(grid, store, relay, provenance, dict(specs), predicted, grid.work(store, count))
+    try:
+        running.run_to_the_end(open_engine)
+    except (EngineError, GridError) as error:
+        if running.failures:
+            error.args = (f"{error}\n{running.failed()}",)
+        raise
+    except BaseException:  # Ctrl-C, a full disk: its message is not ours to extend
+        if running.failures:
+            log.warning("%s", running.failed())
+        raise
+    if running.failures:
+        raise GridError(running.failed())
+
+
+class _Running:
+    """The fits of a grid that are left, and what became of the others."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        store: FoldStore,
+        relay: _Relay,
+        provenance: Mapping[str, Any],
+        remaining: dict[str, FitSpec],
+        tell_predicted: Callable[[Mapping[str, float]], None],
+        work: dict[str, Work],
+    ) -> None:
+        self.grid, self.store, self.relay, self.provenance, self.remaining = grid, store, relay, provenance, remaining
+        self.tell_predicted = tell_predicted
+        self.failures: dict[str, BaseException] = {}  # by the fit's name
+        self.limit: int | None = None  # fits at a time; None: the engine decides
+        self.opened = 0.0
+        self.work = work  # by the fit's name
+        self.predicted: dict[str, float] = {}  # seconds, by the fit's name
+
+    def run_to_the_end(self, open_engine: Callable[[OnEvent], Engine]) -> None:
+        """Run on one engine after the other, as their workers die; on half as many workers where nothing ended."""
+        deaths = 0  # since a fit ended
+        while True:
+            left = len(self.remaining)
+            engine = open_engine(self.relay.event)
+            self.opened = self.opened or time.perf_counter()  # not before: a cluster's queue may have taken hours
+            try:
+                self.run_on(engine)
+            except BrokenProcessPool:
+                engine.close(abort=True)
+            except BaseException:
+                engine.close(abort=True)
+                raise
+            else:
+                engine.close()
+                return
+            progress = len(self.remaining) < left
+            deaths = 1 if progress else deaths + 1
+            workers = min(self._workers(engine), left)
+            if deaths > RESTARTS:
+                raise GridError(
+                    f"worker processes died {deaths} times before a fit ended, at last with {workers} at a time; "
+                    f"{len(self.remaining)} fits are left. "
+                    "If memory is short, use fewer workers: execution.workers in params.yaml, or --workers 1"
+                )
+            died = "a worker process died (out of memory?)"
+            if progress or workers == 1:
+                log.warning("%s; %d fits go on in new workers", died, len(self.remaining))
+            else:
+                self.limit = max(1, workers // 2)
+                log.warning(
+                    "%s before a fit ended; %d fits go on, %d at a time instead of %d, as memory may be short",
+                    died, len(self.remaining), self.limit, workers,
+                )  # fmt: skip
+
+    def failed(self) -> str:
+        """The fits that failed for a reason of their own: each reason once, with whom it struck."""
+        struck: dict[str, list[str]] = {}
+        for spec in self.grid.specs:  # not as they ended: the same failures give the same message
+            if error := self.failures.get(spec.name):
+                struck.setdefault(f"{type(error).__name__}: {error}", []).append(spec.name)
+        lines = [f"{len(self.failures)} of {len(self.grid.specs)} fits failed, those that finished are kept"]
+        for reason, names in struck.items():
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            lines.append(f"{', '.join(names[:NAMED])}{more}: {reason}")
+        return "\n  ".join(lines)
+
+    def run_on(self, engine: Engine) -> None:
+        """Submit, keep each as it ends; what ended leaves `remaining`. Raises BrokenProcessPool, EngineError."""
+        if not self.predicted:
+            self._predict(engine)
+        left = list(self.remaining)
+        order = (left[i] for i in longest_first(self.predicted[spec.name] for spec in self.remaining.values()))
+        together = self.limit or len(left)
+        pending: dict[Future[FitResult], str] = {}
+        while True:
+            pending |= {engine.submit(self.remaining[key]): key for key in islice(order, together - len(pending))}
+            if not pending:
+                return
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            broken = None
+            for future in done:
+                key, error = pending.pop(future), future.exception()
+                if isinstance(error, BrokenProcessPool | EngineError):
+                    broken = error  # raised after what ended well beside it is kept
+                elif error is None:
+                    self._keep(key, future.result(), engine)
+                else:
+                    self.failures[self.remaining.pop(key).name] = error
+                    self.relay.failed(key, error)
+            if broken:
+                raise broken
+
+    def _workers(self, engine: Engine) -> int:
+        """Fits that run at a time."""
+        return min(engine.workers, self.limit or engine.workers)
+
+    def _predict(self, engine: Engine) -> None:
+        model = calibrated_on(finished_fits(self.store), probed_here(self.store, self._workers(engine)))
+        self.predicted = {name: model.seconds(work) for name, work in self.work.items()}
+        self.tell_predicted(self.predicted)
+
+    def _keep(self, key: str, result: FitResult, engine: Engine) -> None:
+        name, started = self.remaining[key].name, self.relay.first_start or self.opened
+        provenance = {
+            **self.provenance,
+            "seconds": round(result.seconds, 3),
+            "predicted_seconds": round(self.predicted[name], 3),
+            "startup_seconds": round(started - self.opened, 3),  # of the grid: imports, until the first fit began
+            "work": asdict(self.work[name]),
+            "host": result.host or socket.gethostname(),
+            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "workers": self._workers(engine),
+        }
+        folder = self.store.put(key, files_of(self.grid.configs[key], result), provenance)
+        del self.remaining[key]
+        self.relay.finished(key, folder, result.history)

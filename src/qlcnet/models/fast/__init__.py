@@ -1,0 +1,1 @@
+"""Exact, faster execution of a network on small images on CPU."""

@@ -1,0 +1,63 @@
+"""The report: summary.json, CSV tables, figures and one self-contained page, all a pure function of a study's files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from qlcnet.config import Params
+
+log = logging.getLogger("qlcnet")
+
+
+def build_report(params: Params, root: Path) -> None:
+    """Write results/summary.json, curves.csv, tables/, figures/ and report.html from the files below `root`.
+
+    Folders of results/folds whose task params.yaml no longer lists are removed first; models and backbones that it no
+    longer lists are left out. Raises StudyError, OOFError or DataError naming what is missing and the command that
+    makes it; then nothing of an earlier report is changed.
+    """
+    # matplotlib, numba and jinja2 take a second to import: not for those who only name this function
+    from qlcnet.report.content import Context
+    from qlcnet.report.page import Page
+    from qlcnet.report.sections import SECTIONS
+    from qlcnet.report.study import read_study, remove_unlisted
+    from qlcnet.report.style import figure_style
+    from qlcnet.report.summary import summarise, to_json
+    from qlcnet.report.tables import csv_tables, curves_csv
+
+    results = root / "results"
+    for name in remove_unlisted(params, results / "folds"):
+        log.info("removed results/folds/%s: params.yaml no longer lists it", name)
+    study = read_study(params, root)
+    context = Context(study, summarise(study))
+    page = Page()
+    with figure_style():
+        built = [(section, list(section.build(context))) for section in SECTIONS]
+        html = page.render(params.report.title, [(section, blocks) for section, blocks in built if blocks])
+    _write_folder(results / "tables", {name: text.encode() for name, text in csv_tables(context).items()})
+    _write_folder(results / "figures", page.figures)
+    _write(results / "curves.csv", curves_csv(study).encode())
+    _write(results / "summary.json", to_json(context.summary).encode())
+    _write(results / "report.html", html.encode())
+    log.info("report: %s (%.1f MB)", results / "report.html", len(html) / 1e6)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    beside = path.with_name(f".{path.name}.partial")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Exactly these files: those of an earlier report go."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, content in sorted(files.items()):
+        (folder / name).write_bytes(content)

@@ -1,0 +1,155 @@
+"""Section of circuits: what each really computes, from which pixels, and what noise and storage do to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qlcnet.config import Circuit, Head, Noise
+from qlcnet.report.content import Block, Cell, Code, Context, Heading, Note, Picture, Table, Text
+from qlcnet.report.words import counted, join_words
+
+PIXELS = ("top left", "top right", "bottom left", "bottom right")
+Card = dict[str, Any]  # circuit.json, written by quantum.quanvolve
+
+
+def circuits(context: Context) -> list[Block]:
+    """Every circuit used: those of channels by the circuit.json of each task, trained ones of heads by their params."""
+    blocks: list[Block] = []
+    tasks = list(context.study.tasks.values())
+    for name in dict.fromkeys(name for task in tasks for name in task.circuits):
+        blocks += _circuit(context, name, {task.name: task.circuits[name] for task in tasks if name in task.circuits})
+    for task in tasks:
+        if task.preview is not None and task.circuits:
+            caption = f"{task.name}: images and the quantum channels that the circuits make of them."
+            blocks.append(Picture(f"{task.name}-quanvolution", task.preview, caption))
+    return [*blocks, *_heads(context)]
+
+
+def _circuit(context: Context, name: str, cards: dict[str, Card]) -> list[Block]:
+    card = next(iter(cards.values()))  # gates and formulas are the same for all tasks
+    readers = [f"`{model}`" for model, params in context.study.params.models.items() if name in params.circuits]
+    params = Circuit.model_validate(card["params"])
+    return [
+        Heading(f"Circuit {name}"),
+        Text(f"{_words(params)} PennyLane {card['versions']['pennylane']}. Read by {join_words(readers)}."),
+        Code(card["drawing"]),
+        *(Note(f"{name}: {text}", "warning") for text in card["warnings"]),
+        _channels(name, card),
+        _stored(name, cards),
+    ]
+
+
+def _channels(name: str, card: Card) -> Table:
+    noise = card["affine"]
+    rows: list[list[Cell | str]] = []
+    for qubit, (formula, pixels) in enumerate(zip(card["formulas"], card["dependence"], strict=True)):
+        depends = join_words([PIXELS[p] for p in pixels]) if pixels else "none: constant"
+        row: list[Cell | str] = [str(qubit), Cell(depends, patch=tuple(pixels)), Cell(formula, is_code=True)]
+        rows.append([*row, _affine_words(noise[qubit])] if noise else row)
+    caption = (
+        f"{name}: each channel as an exact function of a 2 x 2 patch; t0 to t3 are its pixels (0 top left, 1 top "
+        "right, 2 bottom left, 3 bottom right), from 0 to 1, times π. Gates and all digits: circuit.json and "
+        "circuit.qasm beside the channels."
+    )
+    headers = ["Channel", "Depends on", "Value", *(["Noise turns z into"] if noise else [])]
+    return Table(headers, rows, caption, sortable=False)
+
+
+def _affine_words(affine: dict[str, float] | None) -> str:
+    if affine is None:
+        return "another function"
+    return f"{affine['scale']:.4g} z" + (f" {affine['offset']:+.2g}" if abs(affine["offset"]) > 1e-12 else "")
+
+
+def _stored(name: str, cards: dict[str, Card]) -> Table:
+    rows: list[list[Cell | str]] = [
+        [
+            task,
+            str(card["params"]["storage"]),
+            f"{card['storage_error']:.1e}",
+            " x ".join(map(str, card["shape"][1:])),
+            Cell(f"{card['patches_per_image']:,}", card["patches_per_image"]),
+            Cell(f"{card['qnode_evaluations']:,}", card["qnode_evaluations"]),
+        ]
+        for task, card in cards.items()
+    ]
+    headers = ["Task", "Stored as", "Largest error of storage", "Channels", "Patches an image", "Circuits evaluated"]
+    caption = (
+        f"{name}: its channels as stored, height x width x channels. The circuit is evaluated on a grid of angles, "
+        "once for any number of images."
+    )
+    return Table(headers, rows, caption, sortable=False)
+
+
+def _words(circuit: Circuit) -> str:
+    """The circuit's params as sentences."""
+    layers = counted(circuit.layers, "layer")
+    ansatz = {
+        "none": "no ansatz",
+        "random": f"random ansatz of {layers} with {circuit.rotations} rotations each (seed {circuit.seed})",
+        "entangled": f"strongly entangling ansatz of {layers} (seed {circuit.seed})",
+    }[circuit.ansatz]
+    padding = circuit.padding if isinstance(circuit.padding, str) else f"{circuit.padding} px"
+    on = "the grey image" if circuit.colour == "grey" else "each colour channel"
+    words = f"4 qubits on 2 x 2 patches of {on}, stride {circuit.stride}, padding {padding}: "
+    words += f"{circuit.encoding.upper()} encoding of each pixel times π"
+    words += f", entered {circuit.uploads} times" if circuit.uploads > 1 else ""
+    words += f", {ansatz}, Pauli-Z of each qubit. "
+    if not circuit.noise.is_none:
+        words += f"Noise: {noise_words(circuit.noise)}. "
+    if circuit.shots is not None:
+        drawn = "drawn once and stored" if circuit.shots_drawn == "stored" else "drawn again each epoch"
+        words += f"{circuit.shots:,} shots, {drawn} (seed {circuit.shots_seed}). "
+    if circuit.device_shots is not None:
+        words += f"Its polynomial was sampled on {circuit.device} with {circuit.device_shots:,} shots a grid point. "
+    return words + ENGINE_WORDS[circuit.engine].format(device=circuit.device)
+
+
+ENGINE_WORDS = {
+    "exact": "",
+    "torch": "Engine: the polynomial in torch. ",
+    "pennylane": "Engine: PennyLane on {device}. ",
+}
+
+
+def noise_words(noise: Noise) -> str:
+    """Strengths of the channels that are on."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {strength:g}" for name, strength in noise.model_dump().items() if strength
+    )
+
+
+def _heads(context: Context) -> list[Block]:
+    heads = {name: model.head for name, model in context.study.params.models.items() if model.head.is_quantum}
+    if not heads:
+        return []
+    blocks: list[Block] = [Heading("Trained circuits of the heads")]
+    blocks += [Text(f"**{name}**: {_head_words(head)}") for name, head in heads.items()]
+    if any(head.ansatz == "ry" for head in heads.values()):
+        twins = [f"`{name}`" for name, model in context.study.params.models.items() if model.head.kind == "sine"]
+        blocks.append(
+            Note(
+                "The paper's quantum head equals a sine with a phase, exactly: Hadamard, RY(πx), trained RY(w) and "
+                "Pauli-Z give −sin(πx + w) on each qubit, and no gate links the qubits. A head `sine` computes the "
+                "same function without a circuit"
+                + (f"; {join_words(twins)} has it." if twins else "; this study holds no model with it.")
+            )
+        )
+    if any(not head.noise.is_none for head in heads.values()):
+        blocks.append(
+            Note(
+                "Noise after the ansatz scales and shifts each expectation value of a head: its last Linear absorbs it."
+            )
+        )
+    return blocks
+
+
+def _head_words(head: Head) -> str:
+    ansatz = {
+        "ry": "one trained RY a qubit" + (f", {head.layers} times, which add up to one" if head.layers > 1 else ""),
+        "random": f"random ansatz of {counted(head.layers, 'layer')} with {head.rotations} trained rotations each, "
+        f"gates by seed {head.seed}",
+        "entangled": f"{counted(head.layers, 'strongly entangling layer')} with three trained rotations a qubit",
+    }[head.ansatz]
+    noise = "" if head.noise.is_none else f" Noise: {noise_words(head.noise)}."
+    return f"{head.qubits} qubits, Hadamard, RY(πx), {ansatz}, Pauli-Z of each qubit.{noise}"

@@ -1,0 +1,135 @@
+"""What a section of the report is made of: text, notes, tables, figures, pictures. Rendering is page.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from qlcnet.report.study import Study
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell: its text, and the number to sort by where text and number differ."""
+
+    text: str
+    sort_by: float | None = None
+    detail: str = ""  # smaller, below the text: an interval
+    patch: tuple[int, ...] | None = None  # pixels of a 2 x 2 patch to mark beside the text
+    is_code: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        return self.sort_by is not None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph. `**bold**` and `` `code` `` are the only markup."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph that the reader must not miss; `kind` is `info` or `warning`."""
+
+    text: str
+    kind: str = "info"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under headers, sortable by any column."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Cell | str]]
+    caption: str = ""
+    sortable: bool = True
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure, embedded as SVG and written to results/figures/<name>.svg."""
+
+    name: str  # unique in the report: part of file names and element ids
+    figure: Figure
+    caption: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file, embedded and written to results/figures/<name>.png."""
+
+    name: str
+    path: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Plots side by side where the window is wide enough."""
+
+    plots: Sequence[Plot]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that can be folded away."""
+
+    title: str
+    blocks: Sequence[Any]
+    is_open: bool = True
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines shown as they are, for example a circuit."""
+
+    text: str
+
+
+Block = Text | Note | Heading | Table | Plot | Picture | Row | Fold | Code
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every section is built from: the study, and its summary so that page and summary.json cannot differ."""
+
+    study: Study
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One entry of the report: an anchor, a title, and what builds its blocks (no blocks: it is left out)."""
+
+    id: str
+    title: str
+    build: Callable[[Context], Sequence[Block]]
+
+
+def number(value: float | None, digits: int = 3, detail: str = "") -> Cell:
+    """A cell with a rounded number, a dash where it is undefined."""
+    return Cell("–") if value is None else Cell(f"{value:.{digits}f}", value, detail)
+
+
+def count(value: int) -> Cell:
+    """A cell with a whole number, thousands apart."""
+    return Cell(f"{value:,}", value)
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """`0.81 to 0.84`, or nothing where undefined."""
+    return "" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"

@@ -1,0 +1,205 @@
+"""Figures of results: metrics by backbone, confusion matrices, ROC curves, training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from qlcnet.evidence.metrics import confusion_matrix, roc_macro, roc_per_class
+from qlcnet.report.study import ModelResults
+from qlcnet.report.style import BOX, COLOURS, EDGE, INK, MUTED, colour_of, make_figure, marker_of
+
+METRIC_TITLES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "auc_macro": "Macro AUC",
+    "auc_micro": "Micro AUC",
+    "loss": "Loss (nats)",
+}
+MAJORITY = "majority class"
+PANELS = 4  # a row
+SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f7fa", "#8fbbdb", "#0072b2", "#00395a"])
+DARK_TEXT, LIGHT_TEXT = "#10151a", "#fefefe"  # on shades, in both themes
+MOST_NUMBERS = 12  # classes; with more, cells are too small for text
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))  # class curves beyond the number of colours
+
+
+def by_backbone(
+    summaries: dict[str, Any], metric: str, models: Sequence[str], baseline: float | None, width: float = 4.9
+) -> Figure:
+    """A metric over backbones as categories, one colour a model: mean of folds +- sd, as in the paper's figures 6 to 9.
+
+    `summaries`: backbone -> model -> summary. With one fit there is no sd: then the bar is the 95 % interval.
+    """
+    backbones = list(summaries)
+    figure, (axes,) = make_figure(width, 3.5)
+    step = min(0.17, 0.72 / max(1, len(models)))
+    for i in range(0, len(backbones), 2):  # bands, so that each point is seen to belong to its backbone
+        axes.axvspan(i - 0.5, i + 0.5, color=BOX, linewidth=0, zorder=0)
+    for position, model in enumerate(models):
+        found = [summaries[backbone][model] for backbone in backbones]
+        x = np.arange(len(backbones)) + step * (position - (len(models) - 1) / 2)
+        mean = np.array([entry[metric]["fold_mean"] for entry in found], dtype=float)
+        axes.errorbar(
+            x, mean, yerr=np.array([error_bar(entry[metric]) for entry in found]).T,
+            color=colour_of(position), marker=marker_of(position), label=model,
+            linestyle="none", elinewidth=1.6, capsize=3.5, capthick=1.6,
+        )  # fmt: skip
+    if baseline is not None:
+        axes.axhline(baseline, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)), label=MAJORITY)
+    labels = short_names(backbones)
+    axes.set_xticks(range(len(backbones)), labels, rotation=25 if max(map(len, labels)) > 14 else 0)
+    axes.set_xlim(-0.5, len(backbones) - 0.5)
+    axes.grid(axis="x", visible=False)
+    axes.margins(y=0.12)
+    axes.set_title(METRIC_TITLES[metric])
+    handles, names = axes.get_legend_handles_labels()
+    last = [i for i, name in enumerate(names) if name == MAJORITY]  # matplotlib lists lines before error bars
+    order = [i for i in range(len(names)) if i not in last] + last
+    figure.legend([handles[i] for i in order], [names[i] for i in order], loc="outside lower center", ncols=4)
+    return figure
+
+
+def error_bar(entry: dict[str, float | None]) -> tuple[float, float]:
+    """Lengths below and above the mean of folds: their sd, or the 95 % interval where there is one fit only."""
+    sd, mean, low, high = (entry[name] for name in ("fold_sd", "fold_mean", "ci_low", "ci_high"))
+    if sd is not None:
+        return sd, sd
+    if mean is None or low is None or high is None:
+        return 0.0, 0.0
+    return max(0.0, mean - low), max(0.0, high - mean)
+
+
+def confusions(models: Sequence[ModelResults], class_names: Sequence[str]) -> Figure:
+    """Out-of-fold confusion matrices, a panel a model: rows are true classes, each row's shares in per cent."""
+    classes = len(class_names)
+    figure, panels = _panels(len(models), 2.45 if classes <= MOST_NUMBERS else 2.9)
+    size = 8.5 if classes <= 5 else 7.0 if classes <= 8 else 6.0
+    for axes, model in zip(panels, models, strict=True):
+        counts = confusion_matrix(model.oof.target, model.oof.probabilities)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        edges = np.arange(classes + 1) - 0.5
+        axes.pcolormesh(edges, edges, shares, cmap=SHADES, vmin=0, vmax=1, rasterized=classes > 2 * MOST_NUMBERS)
+        if classes <= MOST_NUMBERS:
+            for row, column in np.argwhere(counts):
+                share = shares[row, column]
+                style: dict[str, Any] = {"fontsize": size, "color": LIGHT_TEXT if share > 0.45 else DARK_TEXT}
+                text = axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", **style)
+                text.set_in_layout(False)  # laying out thousands of them takes longer than drawing
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        ticks = range(classes) if classes <= 2 * MOST_NUMBERS else range(0, classes, 10)
+        names = [str(k) for k in ticks]
+        if axes.get_subplotspec().is_first_col() and classes <= 2 * MOST_NUMBERS:  # type: ignore[union-attr]
+            names = [
+                name if name == k else f"{shorten(name, 20)}  {k}" for name, k in zip(class_names, names, strict=True)
+            ]
+        axes.set_yticks(ticks, names, fontsize=8)
+        axes.set_xticks(ticks, [str(k) for k in ticks], fontsize=8)
+        axes.set_title(model.model)
+        axes.set_xlabel("predicted class", fontsize=8)
+    return figure
+
+
+def rocs(models: Sequence[ModelResults], class_names: Sequence[str]) -> Figure:
+    """Out-of-fold ROC curves, a panel a model: each class against the rest, and their mean."""
+    figure, panels = _panels(len(models), 2.45, extra=0.55)
+    for axes, model in zip(panels, models, strict=True):
+        axes.plot([0, 1], [0, 1], color=EDGE, linewidth=1, linestyle=(0, (2, 2)))
+        curves = roc_per_class(model.oof.target, model.oof.probabilities)
+        for k, curve in enumerate(curves):
+            if curve is not None:
+                axes.plot(
+                    *_thinned(curve.false_positive_rate, curve.true_positive_rate), **_class_line(k), linewidth=1.1
+                )
+        macro = roc_macro(curves)
+        if macro is not None:
+            axes.plot(macro.false_positive_rate, macro.true_positive_rate, color=INK, linewidth=2.2)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axes.set_title(model.model)
+        axes.set_xlabel("false positive rate")
+        if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+            axes.set_ylabel("true positive rate")
+    handles = [Line2D([], [], color=INK, linewidth=2.2, label="mean of classes")]
+    handles += [
+        Line2D([], [], **_class_line(k), label=shorten(name, 26)) for k, name in enumerate(class_names[:MOST_NUMBERS])
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def training(models: Sequence[ModelResults], order: Sequence[str]) -> Figure:
+    """Loss, accuracy and macro AUC by epoch: mean over fits, band of one sd; `order` gives each model its colour."""
+    figure, panels = make_figure(10.0, 3.2, 1, 3)
+    for axes, metric in zip(panels, ("loss", "accuracy", "auc_macro"), strict=True):
+        for model in models:
+            colour = colour_of(order.index(model.model))
+            for part, line in (("train", (0, (3, 1.5))), ("val", "-")):
+                mean, sd, epochs = history_of(model, f"{part}_{metric}")
+                axes.plot(epochs, mean, color=colour, linestyle=line, linewidth=1.2 if part == "train" else 1.9)
+                axes.fill_between(
+                    epochs, mean - sd, mean + sd, color=colour, alpha=0.07 if part == "train" else 0.16, linewidth=0
+                )
+        axes.set_title(METRIC_TITLES[metric])
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles = [Line2D([], [], color=colour_of(order.index(m.model)), label=m.model) for m in models]
+    handles += [
+        Line2D([], [], color=MUTED, label="validation"),
+        Line2D([], [], color=MUTED, linestyle=(0, (3, 1.5)), label="training"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    return figure
+
+
+def history_of(model: ModelResults, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and sd (ddof=1, 0 for one fit) over fits of a history column, and the epochs: (epochs,) each."""
+    rows = np.stack([fit.history[column] for fit in model.fits])
+    sd = rows.std(0, ddof=1) if len(rows) > 1 else np.zeros(rows.shape[1])
+    return rows.mean(0), sd, model.fits[0].history["epoch"]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names without the prefix that all of them share up to an underscore: lcnet_050, lcnet_075 -> 050, 075."""
+    shared = names[0].rpartition("_")[0] + "_"
+    if len(names) > 1 and len(shared) > 1 and all(name.startswith(shared) for name in names):
+        return [("LCNet " if shared == "lcnet_" else shared) + name.removeprefix(shared) for name in names]
+    return list(names)
+
+
+def shorten(text: str, most: int) -> str:
+    """At most `most` characters, an ellipsis where something is missing."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _panels(count: int, size: float, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
+    columns = min(count, PANELS)
+    rows = -(-count // columns)
+    width = 10.0 if columns == PANELS else 1.6 + columns * (size + 0.3)
+    figure, axes = make_figure(width, rows * (size + 0.3) + 0.35 + extra, rows, columns)
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
+
+
+def _class_line(k: int) -> dict[str, Any]:
+    return {"color": COLOURS[k % len(COLOURS)], "linestyle": LINES[k // len(COLOURS) % len(LINES)]}
+
+
+def _thinned(x: np.ndarray, y: np.ndarray, most: int = 160) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` corners of a staircase, spread evenly along its length: a page holds hundreds of curves."""
+    if len(x) <= most:
+        return x, y
+    length = x + y  # both ascend, so this is the way along the stairs
+    rows = np.unique(np.searchsorted(length, np.linspace(0, length[-1], most)).clip(0, len(x) - 1))
+    return x[rows], y[rows]

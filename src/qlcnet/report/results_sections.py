@@ -1,0 +1,254 @@
+"""Sections of results: at a glance, metrics by backbone, classes, ROC curves, training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from qlcnet.report import plots
+from qlcnet.report.content import (
+    Block,
+    Cell,
+    Context,
+    Fold,
+    Heading,
+    Note,
+    Plot,
+    Row,
+    Table,
+    Text,
+    interval,
+    number,
+)
+from qlcnet.report.study import ModelResults, TaskResults
+from qlcnet.report.summary import class_labels
+from qlcnet.report.words import counted, join_words, protocol_words
+
+FEW = 2  # backbones whose figures are all open at first
+WIDE = 12  # models x backbones from which a figure takes the whole width
+HEADLINE = ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro", "loss")
+
+
+def overview(context: Context) -> list[Block]:
+    """What was run on what, in one paragraph and one table; what the report does not say."""
+    study, params = context.study, context.study.params
+    fits = sum(len(model.fits) for model in study)
+    rows: list[list[Cell | str]] = [
+        [
+            name,
+            str(task.images.about.get("title", name)),
+            Cell(f"{len(task.used):,}", len(task.used)),
+            Cell(str(len(task.images.class_names)), len(task.images.class_names)),
+            protocol_words(task.task.protocol),
+            number(task.majority_share, 3),
+        ]
+        for name, task in study.tasks.items()
+    ]
+    models, backbones = counted(len(params.models), "model"), counted(len(params.backbones), "backbone")
+    return [
+        Text(
+            f"This study trained **{models}** ({join_words(list(params.models))}) on **{backbones}** "
+            f"({join_words(list(params.backbones))}) and {counted(len(study.tasks), 'task')}: "
+            f"**{counted(fits, 'fit')}**. "
+            "Every number below is computed from out-of-fold predictions: each image is predicted by a network that "
+            "never saw it in training."
+        ),
+        Table(
+            ["Task", "Images from", "Images", "Classes", "Protocol", "Majority class"],
+            rows,
+            "A task is a set of images with a protocol. Majority class: accuracy of always naming the commonest class.",
+            sortable=False,
+        ),
+        Note(
+            "This report gives levels with their uncertainty. It does not test differences between models: all models "
+            "are scored on the same images, so that neither overlapping nor separate intervals are such a test."
+        ),
+    ]
+
+
+def results(context: Context) -> list[Block]:
+    """Per task: the headline table and each metric by backbone."""
+    blocks: list[Block] = []
+    for name, task in context.study.tasks.items():
+        blocks += [Heading(name)] if len(context.study.tasks) > 1 else []
+        blocks += _limits(task)
+        figures = list(_by_backbone(context, task))
+        blocks += [_headline(context, task), *(figures if _is_wide(task) else [Row(figures)])]
+        if any(len(model.test) for model in task.results.values()):
+            blocks.append(_test_table(context, name))
+    return blocks
+
+
+def _limits(task: TaskResults) -> list[Block]:
+    if task.task.images_per_class is None:
+        return []
+    return [
+        Note(
+            f"Task {task.name} uses a random subset: at most {task.task.images_per_class:,} images of each class, "
+            f"{len(task.used):,} of {len(task.images):,} in all. Its numbers are not those of the whole set.",
+            "warning",
+        )
+    ]
+
+
+def _headline(context: Context, task: TaskResults) -> Table:
+    rows: list[list[Cell | str]] = []
+    for backbone, models in context.summary["tasks"][task.name].items():
+        for model, entry in models.items():
+            cells = [number(entry[m]["oof"], 3, interval(entry[m]["ci_low"], entry[m]["ci_high"])) for m in HEADLINE]
+            rows.append([backbone, model, cells[0], _mean_sd(entry["accuracy"]), *cells[1:]])
+    classes = len(task.images.class_names)
+    baseline = [number(task.majority_share), Cell("–"), number(1 / classes), number(0.5), Cell("–"), Cell("–")]
+    rows.append(["–", "majority class", *baseline])
+    fits = next(iter(task.results.values())).fits
+    drawn = "groups" if task.is_grouped else "images"
+    return Table(
+        [
+            "Backbone",
+            "Model",
+            "Accuracy",
+            "Folds, mean\u00a0±\u00a0sd",
+            "Balanced accuracy",
+            "Macro AUC",
+            "Micro AUC",
+            "Loss (nats)",
+        ],
+        rows,
+        f"{task.name}: out-of-fold metrics of {len(task.scored):,} images, below each its 95 % interval from "
+        f"{context.study.params.report.bootstrap:,} bootstrap resamples of {drawn}. Mean and sd (ddof 1) of accuracy "
+        f"over {counted(len(fits), 'fit')}. A class absent from a fold is left out of macro means. "
+        "Last row: always naming the commonest class.",
+    )
+
+
+def _by_backbone(context: Context, task: TaskResults) -> Iterator[Plot]:
+    classes, models = len(task.images.class_names), list(context.study.params.models)
+    baselines = {"accuracy": task.majority_share, "balanced_accuracy": 1 / classes}
+    several = len(next(iter(task.results.values())).fits) > 1
+    bars = "mean of folds, bars one standard deviation (ddof 1)" if several else "bars: 95 % bootstrap interval"
+    for metric in ("accuracy", "auc_macro", "balanced_accuracy", "auc_micro"):
+        figure = plots.by_backbone(
+            context.summary["tasks"][task.name], metric, models, baselines.get(metric), 10.0 if _is_wide(task) else 4.9
+        )
+        title = plots.METRIC_TITLES[metric]
+        yield Plot(f"{task.name}-{metric}-by-backbone", figure, f"{task.name}: {title} by backbone, {bars}.")
+
+
+def _is_wide(task: TaskResults) -> bool:
+    return len(task.results) > WIDE
+
+
+def _test_table(context: Context, task: str) -> Table:
+    rows: list[list[Cell | str]] = []
+    test_n = 0
+    for backbone, models in context.summary["tasks"][task].items():
+        for model, entry in models.items():
+            test_n = entry["test_n"]
+            cells = [
+                _mean_sd(entry[f"test_{m}"], interval(entry[f"test_{m}"]["ci_low"], entry[f"test_{m}"]["ci_high"]))
+                for m in HEADLINE
+            ]
+            rows.append([backbone, model, *cells])
+    return Table(
+        ["Backbone", "Model", "Accuracy", "Balanced accuracy", "Macro AUC", "Micro AUC", "Loss (nats)"],
+        rows,
+        f"{task}: the official test part ({test_n:,} images), scored with every fit: mean ± sd over fits, below it the "
+        "95 % bootstrap interval of that mean.",
+    )
+
+
+def _mean_sd(entry: dict[str, Any], detail: str = "") -> Cell:
+    if entry["fold_mean"] is None:
+        return Cell("–")
+    spread = "" if entry["fold_sd"] is None else f" ± {entry['fold_sd']:.3f}"
+    return Cell(f"{entry['fold_mean']:.3f}{spread}", entry["fold_mean"], detail)
+
+
+def classes(context: Context) -> list[Block]:
+    """Recall of each class and the confusion matrices, by backbone."""
+    blocks: list[Block] = [
+        Text(
+            "Recall is the share of a class that is recognised; the paper calls it per-class accuracy. In a confusion "
+            "matrix rows are true classes and columns predicted ones; the numbers are per cent of the row, empty is no "
+            "image at all."
+        )
+    ]
+    for name, task in context.study.tasks.items():
+        for backbone, models in _by_backbone_models(task):
+            table = _recall_table(context, task, backbone)
+            figure = plots.confusions(models, task.images.class_names)
+            caption = (
+                f"{name}, {backbone}: out-of-fold confusion matrices, per cent of each true class" + _over_repeats(task)
+            )
+            blocks.append(_fold(task, backbone, [table, Plot(f"{name}-{backbone}-confusion", figure, caption)]))
+    return blocks
+
+
+def _recall_table(context: Context, task: TaskResults, backbone: str) -> Table:
+    entries = context.summary["tasks"][task.name][backbone]
+    labels = class_labels(task.images.class_names)
+    scored = task.images.labels[task.scored]
+    rows: list[list[Cell | str]] = []
+    for k, label in enumerate(labels):
+        members = int((scored == k).sum())
+        cells = [
+            number(e["recall_per_class"][label], 3, interval(*e["recall_intervals"][label])) for e in entries.values()
+        ]
+        rows.append([Cell(f"{k}", k), label, Cell(f"{members:,}", members), *cells])
+    caption = f"{task.name}, {backbone}: out-of-fold recall of each class, below it the 95 % bootstrap interval."
+    return Table(["Label", "Class", "Images", *entries], rows, caption)
+
+
+def curves(context: Context) -> list[Block]:
+    """ROC curves by backbone."""
+    blocks: list[Block] = [
+        Text(
+            "Each class against the rest, from out-of-fold probabilities. The area below the thick curve is the macro "
+            "AUC; the dashed diagonal is chance."
+        )
+    ]
+    for name, task in context.study.tasks.items():
+        for backbone, models in _by_backbone_models(task):
+            figure = plots.rocs(models, task.images.class_names)
+            caption = f"{name}, {backbone}: out-of-fold ROC curves{_over_repeats(task)}"
+            blocks.append(_fold(task, backbone, [Plot(f"{name}-{backbone}-roc", figure, caption)]))
+    return blocks
+
+
+def training(context: Context) -> list[Block]:
+    """Loss, accuracy and macro AUC by epoch."""
+    order = list(context.study.params.models)
+    blocks: list[Block] = [
+        Text(
+            "Mean over fits, bands one standard deviation. Training values (dashed) are collected while the weights "
+            "still change and with augmentation, validation values (solid) after each epoch and without."
+        )
+    ]
+    for name, task in context.study.tasks.items():
+        for backbone, models in _by_backbone_models(task):
+            fits = counted(len(models[0].fits), "fit")
+            caption = f"{name}, {backbone}: training and validation by epoch, mean ± sd over {fits}."
+            blocks.append(
+                _fold(task, backbone, [Plot(f"{name}-{backbone}-training", plots.training(models, order), caption)])
+            )
+    return blocks
+
+
+def _by_backbone_models(task: TaskResults) -> Iterator[tuple[str, Sequence[ModelResults]]]:
+    for backbone in _backbones(task):
+        yield backbone, [model for (name, _), model in task.results.items() if name == backbone]
+
+
+def _backbones(task: TaskResults) -> list[str]:
+    return list(dict.fromkeys(backbone for backbone, _ in task.results))
+
+
+def _fold(task: TaskResults, backbone: str, blocks: Sequence[Block]) -> Fold:
+    """A part that is open at first where there are few, else only for the first backbone of a task."""
+    backbones = _backbones(task)
+    return Fold(f"{task.name} · {backbone}", blocks, len(backbones) <= FEW or backbone == backbones[0])
+
+
+def _over_repeats(task: TaskResults) -> str:
+    repeats = len(task.folds.repeats)
+    return f", {repeats} repeats together." if repeats > 1 else "."

@@ -1,0 +1,19 @@
+"""The report as a list of sections, in reading order: first what came out, then what went in."""
+
+from __future__ import annotations
+
+from qlcnet.report import circuit_section, results_sections, setup_sections
+from qlcnet.report.content import Section
+
+SECTIONS = (
+    Section("overview", "At a glance", results_sections.overview),
+    Section("results", "Results", results_sections.results),
+    Section("classes", "Classes", results_sections.classes),
+    Section("roc", "ROC curves", results_sections.curves),
+    Section("training", "Training curves", results_sections.training),
+    Section("data", "Data", setup_sections.data),
+    Section("setup", "Models and training", setup_sections.setup),
+    Section("circuits", "Circuits", circuit_section.circuits),
+    Section("cost", "Cost", setup_sections.cost),
+    Section("versions", "Versions", setup_sections.versions),
+)

@@ -1,0 +1,179 @@
+"""Sections of what was run: data, workflow and networks, cost, versions."""
+
+from __future__ import annotations
+
+from qlcnet.report import data_plots, drawings
+from qlcnet.report.content import Block, Cell, Context, Heading, Note, Plot, Row, Table, Text, count
+from qlcnet.report.study import TaskResults
+from qlcnet.report.words import big, head_words, protocol_words, sizes_words, training_rows
+
+
+def data(context: Context) -> list[Block]:
+    """Where images come from, under which licence, how many of each class, and what they look like."""
+    blocks: list[Block] = []
+    for name, task in context.study.tasks.items():
+        blocks += [Heading(name)] if len(context.study.tasks) > 1 else []
+        blocks.append(Table(["", ""], _origin_rows(context, task), f"{name}: origin and use.", sortable=False))
+        blocks.append(
+            Row(
+                [
+                    Plot(f"{name}-class-counts", data_plots.class_counts(task), f"{name}: images of each class."),
+                    Plot(
+                        f"{name}-examples",
+                        data_plots.examples(task, context.study.params.report.examples),
+                        f"{name}: examples of each class, as stored.",
+                    ),
+                ]
+            )
+        )
+    return blocks
+
+
+def _origin_rows(context: Context, task: TaskResults) -> list[list[Cell | str]]:
+    about, shape = task.images.about, task.images.images.shape
+    used = f"{len(task.used):,}"
+    if len(task.used) < len(task.images):
+        limit = task.task.images_per_class
+        why = f"at most {limit:,} of each class" if limit else "groups that the test part shows too are left out"
+        used = f"{len(task.used):,} of {len(task.images):,} ({why})"
+    size = context.study.params.training.input_size
+    stored = f"{shape[1]} x {shape[2]} pixels, {'grey' if shape[3] == 1 else 'colour'}, 8 bits"
+    checks = about.get("checksum") or {}
+    rows = [
+        ("Title", str(about.get("title", ""))),
+        ("Source", str(about.get("source", ""))),
+        ("Address", str(about.get("url", ""))),
+        ("Licence", str(about.get("licence", "not stated"))),
+        ("Note", str(about.get("note", ""))),
+        ("Images used", used),
+        ("Stored as", stored),
+        ("Network sees", stored.split(",")[0] if size is None else f"{size} x {size} pixels, resized for training"),
+        ("Protocol", protocol_words(task.task.protocol)),
+        ("Groups", _groups(task)),
+        (
+            "MD5",
+            ", ".join(f"{file}: {md5}" for file, md5 in sorted(checks.items()))
+            if isinstance(checks, dict)
+            else str(checks),
+        ),
+        ("SHA-256 of images and labels", task.images.digest),
+    ]
+    return [[title, value] for title, value in rows if value]
+
+
+def _groups(task: TaskResults) -> str:
+    if task.images.groups is None:
+        return "none known: images of the same subject could be on both sides of a fold"
+    groups = len(set(task.images.groups[task.used].tolist()))
+    kept = "kept together" if task.is_grouped else "not kept together: the same group can be on both sides of a fold"
+    return f"{groups:,}, {kept}"
+
+
+def setup(context: Context) -> list[Block]:
+    """Workflow, networks, models, backbones, training settings: all from params.yaml."""
+    study, params = context.study, context.study.params
+    tasks = list(study.tasks.values())
+    models: list[list[Cell | str]] = [
+        [
+            name,
+            ", ".join(
+                f"{text} ({sizes_words([drawings.input_channels(t, text) for t in tasks], 'channel')})"
+                for text in model.inputs
+            ),
+            model.fusion if len(model.inputs) > 1 else "one input",
+            head_words(model),
+        ]
+        for name, model in params.models.items()
+    ]
+    backbones: list[list[Cell | str]] = [
+        [
+            name,
+            backbone.architecture or name,
+            backbone.activation if "lcnet" in (backbone.architecture or name) else "its own",
+            " ".join(map(str, backbone.strides)) if "lcnet" in (backbone.architecture or name) else "its own",
+            "no" if not backbone.pretrained else "yes" if backbone.pretrained is True else str(backbone.pretrained),
+        ]
+        for name, backbone in params.backbones.items()
+    ]
+    settings: list[list[Cell | str]] = [[title, value] for title, value in training_rows(params.training)]
+    return [
+        Plot("workflow", drawings.workflow(study), "From images to this report."),
+        Plot("networks", drawings.networks(study), "The networks that are compared."),
+        Table(["Model", "Inputs", "Fusion", "Head"], models, "Models.", sortable=False),
+        Table(
+            ["Backbone", "Architecture", "Activation", "Strides", "Pretrained"], backbones, "Backbones.", sortable=False
+        ),
+        Table(["Setting", "Value"], [*settings, ["Seed", str(params.seed)]], "Training of each fit.", sortable=False),
+    ]
+
+
+def cost(context: Context) -> list[Block]:
+    """Parameters, multiply-adds and circuit evaluations of each model."""
+    rows: list[list[Cell | str]] = []
+    for task, backbones in context.summary["tasks"].items():
+        for backbone, models in backbones.items():
+            for model, entry in models.items():
+                circuits = entry["circuit_evaluations"]
+                rows.append(
+                    [
+                        task,
+                        backbone,
+                        model,
+                        count(entry["parameters"]),
+                        _big(entry["multiply_adds"]),
+                        count(circuits["executed"]),
+                        _big(circuits["hardware_quanvolution"]),
+                        _big(circuits["hardware_head"]),
+                    ]
+                )
+    return [
+        Text(
+            "Multiply-adds are of one image. Circuits executed: a circuit is evaluated on a grid of angles, and its "
+            "polynomial then serves every image (the engine `pennylane` runs every distinct patch besides); heads are "
+            "computed in closed form. On quantum "
+            "hardware the same study would run the circuit once a patch of every image for the channels, and for the "
+            "head once a forward pass and twice a trained or input angle for its gradient (parameter shift), many "
+            "shots each."
+        ),
+        Table(
+            [
+                "Task",
+                "Backbone",
+                "Model",
+                "Parameters",
+                "Multiply-adds",
+                "Circuits executed",
+                "Hardware: channels",
+                "Hardware: head, all fits",
+            ],
+            rows,
+            "Cost of each model. Channels are computed once and shared by all fits of a task.",
+        ),
+    ]
+
+
+def _big(value: int) -> Cell:
+    return Cell(big(value), value)
+
+
+def versions(context: Context) -> list[Block]:
+    """The tuple that decides bytes, and installed versions."""
+    tuples = context.study.tuples
+    names = sorted({name for one in tuples for name in one})
+    tuple_rows: list[list[Cell | str]] = [[str(one.get(name, "–")) for name in names] for one in tuples]
+    package_rows: list[list[Cell | str]] = [
+        [name, version] for name, version in sorted(context.summary["versions"].items())
+    ]
+    blocks: list[Block] = [
+        Text("The same packages, threads, memory layout, device and precision give the same bytes. These fits had:"),
+        Table(names, tuple_rows, "What every fit ran on.", sortable=False),
+    ]
+    if len(tuples) > 1:
+        blocks.append(
+            Note(
+                "Fits of more than one tuple are compared here: last digits can differ for that alone.",
+                "warning",
+            )
+        )
+    blocks.append(Table(["Package", "Version"], package_rows, "Versions installed where this report was made."))
+    return blocks

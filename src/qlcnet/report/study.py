@@ -1,0 +1,180 @@
+"""A finished study in memory: params, images, folds, circuits and every fit, read from the files below a project."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qlcnet.config import Params, Task, canonical
+from qlcnet.data.fold_table import FoldTable
+from qlcnet.data.imageset import ImageSet
+from qlcnet.evidence.oof import OOFTable, read_oof, read_test
+from qlcnet.fit.fold_folder import FILES, fold_path, read_config, read_history
+
+
+class StudyError(ValueError):
+    """Results are missing, or not those of params.yaml; the message names the fit and the command that makes it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One fit: config.json, and history.csv as columns (epochs,) by name."""
+
+    repeat: int
+    fold: int
+    config: dict[str, Any]
+    history: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResults:
+    """All fits of one task x backbone x model. `test`: rows scored beside the folds, empty but for train-cv."""
+
+    task: str
+    backbone: str
+    model: str
+    fits: tuple[Fit, ...]
+    oof: OOFTable
+    test: OOFTable
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.json of the first fit: what is the same for all of them."""
+        return self.fits[0].config
+
+
+@dataclass(frozen=True, eq=False)
+class TaskResults:
+    """A task with its results by (backbone, model), in the order of params.yaml."""
+
+    name: str
+    task: Task
+    images: ImageSet
+    folds: FoldTable
+    circuits: dict[str, dict[str, Any]]  # circuit.json by name
+    preview: Path | None
+    results: dict[tuple[str, str], ModelResults]
+
+    @cached_property
+    def used(self) -> np.ndarray:
+        """Images in the fold table, ascending: all of them, unless `images_per_class` drew a subset."""
+        return np.unique(self.folds.index)
+
+    @cached_property
+    def class_counts(self) -> np.ndarray:
+        """Used images of each class, (K,)."""
+        return np.bincount(self.images.labels[self.used], minlength=len(self.images.class_names))
+
+    @cached_property
+    def scored(self) -> np.ndarray:
+        """Images that out-of-fold metrics are computed from, ascending."""
+        return scored_images(self.folds, self.task.protocol.kind)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether no group stands on both sides of a fold."""
+        return self.task.protocol.grouped and self.images.groups is not None
+
+    def groups_of(self, index: np.ndarray) -> np.ndarray | None:
+        """Groups of the images `index` where folds are grouped, else None: what a bootstrap must draw whole."""
+        return self.images.groups[index] if self.is_grouped and self.images.groups is not None else None
+
+    @property
+    def majority_share(self) -> float:
+        """Accuracy of always naming the commonest class, on the scored images."""
+        return float(np.bincount(self.images.labels[self.scored]).max() / len(self.scored))
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Everything that a report is made from."""
+
+    params: Params
+    tasks: dict[str, TaskResults]
+
+    def __iter__(self) -> Iterator[ModelResults]:
+        return (model for task in self.tasks.values() for model in task.results.values())
+
+    @property
+    def tuples(self) -> list[dict[str, Any]]:
+        """Each tuple of package versions, threads, layout and device that some fit was made with, once."""
+        texts = {json.dumps(fit.config["tuple"], sort_keys=True) for model in self for fit in model.fits}
+        return [json.loads(text) for text in sorted(texts)]
+
+
+def scored_images(folds: FoldTable, protocol_kind: str) -> np.ndarray:
+    """Images that must stand in an out-of-fold table exactly once a repeat, ascending."""
+    role = "test" if protocol_kind == "official" else "cv"
+    return np.unique(folds.index[folds.part == role])
+
+
+def remove_unlisted(params: Params, results: Path) -> list[str]:
+    """Remove `results/folds/<task>` of tasks that params.yaml no longer lists; returns their names."""
+    folders = sorted(path for path in results.glob("*") if path.is_dir() and path.name not in params.datasets)
+    for folder in folders:
+        shutil.rmtree(folder)
+    return [folder.name for folder in folders]
+
+
+def read_study(params: Params, root: Path) -> Study:
+    """Read all that params.yaml lists. Raises StudyError, OOFError or DataError naming what is missing or stale."""
+    return Study(params, {name: _read_task(name, task, params, root) for name, task in params.datasets.items()})
+
+
+def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults:
+    images = ImageSet.load(root / "data" / "raw" / name)
+    folds = FoldTable.read(root / "data" / "folds" / f"{name}.csv")
+    quanvolved = root / "data" / "quanvolved" / name
+    circuits = {}
+    for circuit in dict.fromkeys(c for model in params.models.values() for c in model.circuits):
+        card = quanvolved / circuit / "circuit.json"
+        if not card.is_file():
+            raise StudyError(
+                f"circuit {circuit} of task {name} is missing: run `qlcnet quanvolve {name}`, or `dvc repro`"
+            )
+        circuits[circuit] = json.loads(card.read_text(encoding="utf-8"))
+    preview = quanvolved / "preview.png"
+    results = {
+        (backbone, model): _read_model(name, backbone, model, folds, params, root / "results" / "folds")
+        for backbone in params.backbones
+        for model in params.models
+    }
+    return TaskResults(name, task, images, folds, circuits, preview if preview.is_file() else None, results)
+
+
+def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: Params, results: Path) -> ModelResults:
+    protocol = params.datasets[task].protocol
+    settings = {
+        "backbone": canonical(params.backbones[backbone]),
+        "model": canonical(params.models[model]),
+        "training": canonical(params.training),
+        "protocol": canonical(protocol),
+    }
+    fits = []
+    for repeat in folds.repeats:
+        for fold in folds.folds:
+            folder = fold_path(results, task, backbone, model, repeat, fold)
+            name, remedy = folder.relative_to(results).as_posix(), f"run `qlcnet train {task}`, or `dvc repro`"
+            if not all((folder / file).is_file() for file in FILES):
+                raise StudyError(f"the fit {name} is missing: {remedy}")
+            config = read_config(folder)
+            # what a fit does not record (its device: part of the tuple) cannot differ
+            changed = [key for key in settings if not config["params"][key].items() <= settings[key].items()]
+            if changed:
+                raise StudyError(f"the fit {name} was made with other settings ({', '.join(changed)}): {remedy}")
+            rows = read_history(folder)
+            columns = {column: np.array([row[column] for row in rows]) for column in rows[0]}
+            fits.append(Fit(repeat, fold, config, columns))
+    folder = results / task / backbone / model
+    oof = read_oof(folder, protocol.kind, scored_images(folds, protocol.kind))
+    test = read_test(folder)
+    if protocol.kind != "train-cv":
+        test = test.rows(np.zeros(len(test), bool))
+    return ModelResults(task, backbone, model, tuple(fits), oof, test)

@@ -1,1 +1,0 @@
-"""Fit one fold, run the grid of folds, out-of-fold metrics, statistics, report."""

@@ -1,0 +1,80 @@
+"""The train stage of one task: plan the grid, fit what is missing, link the results, bring the tracking up to date."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from qlcnet import machine
+from qlcnet.config import Params
+from qlcnet.cost.room import auto_workers, deal, most_memory
+from qlcnet.fit.spec import DataPaths
+from qlcnet.fit.store import FoldStore
+from qlcnet.grid.executors import Engine, LocalEngine, OnEvent, count_in_a_worker
+from qlcnet.grid.grid import Grid, circuits_of, git_state, link_results, note_inputs, plan_grid
+from qlcnet.grid.progress import ProgressBar
+from qlcnet.grid.run import run_grid
+from qlcnet.paths import fold_store
+
+log = logging.getLogger("qlcnet")
+
+
+def train_task(params: Params, task: str, root: Path, workers: int | None, scheduler: str | None) -> None:
+    """Fit every fold of `task` that the store lacks; leaves `results/folds/<task>` and the tracking store complete.
+
+    `workers` None: as many as this machine's cores and memory carry. `scheduler`: address of a Dask scheduler.
+    """
+    from qlcnet.tracking import GridTracker
+
+    started = time.perf_counter()
+    store = FoldStore(fold_store(root))
+    grid = plan_grid(params, task, root, store)
+    log.info(
+        "%s: %d fits, %d in the store, %d to do",
+        task,
+        len(grid.specs),
+        len(grid.specs) - len(grid.todo),
+        len(grid.todo),
+    )
+    commit, dirty = git_state(root)
+    bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
+    tracker = GridTracker(grid, root, store)
+    try:
+        run_grid(
+            grid,
+            store,
+            _engine_for(params, grid, root, store, workers, scheduler),
+            [bar, tracker],
+            {"commit": commit, "dirty": dirty},
+            bar.predicted,
+        )
+        link_results(grid, store, root / "results" / "folds")
+        note_inputs(root, task, root / "results" / "folds")
+        tracker.complete(seconds=time.perf_counter() - started)
+    finally:
+        bar.close()
+        tracker.close()
+
+
+def _engine_for(
+    params: Params, grid: Grid, root: Path, store: FoldStore, workers: int | None, scheduler: str | None
+) -> Callable[[OnEvent], Engine]:
+    """What opens the engine when the first fit is to run, and again after its workers died."""
+    paths, circuits, device = DataPaths.of(root, grid.task), circuits_of(params), grid.specs[0].device
+    if scheduler:
+        from qlcnet.grid.cluster.engine import DaskEngine
+
+        weights = dict.fromkeys(w for spec in grid.todo if isinstance(w := spec.backbone.pretrained, str))
+        return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event, tuple(weights), device)
+
+    def open_local(on_event: OnEvent) -> Engine:
+        work = grid.work(store, count_in_a_worker)
+        needs = most_memory(work.values(), params.training.batch_size)
+        copied = paths.size(circuits) if device == "cuda" else 0
+        count = min(workers or auto_workers(len(work), device, needs, copied), len(work))
+        gpus = deal(machine.accelerators(), count, needs + copied) if device == "cuda" else []
+        return LocalEngine(paths, circuits, count, on_event, gpus)
+
+    return open_local

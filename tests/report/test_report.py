@@ -1,0 +1,198 @@
+"""The report from files to files: whole, deterministic, honest about limits, and an error where a fit is missing."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qlcnet.evidence.oof import OOFError
+from qlcnet.report import build_report
+from qlcnet.report.study import StudyError
+from tests.report.fold_folders import CLASS_NAMES, SMALL, make_params, make_study
+
+SOURCE = SMALL["datasets"]["spots"]["source"]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The root of a study with its report."""
+    root = tmp_path_factory.mktemp("study")
+    build_report(make_study(root), root)
+    return root
+
+
+@pytest.fixture
+def study(tmp_path):
+    """The smallest study, without a report: one model, one backbone, two folds."""
+    small = {
+        "datasets": {"spots": {"source": SOURCE, "protocol": {"folds": 2}}},
+        "models": {"classical": {"inputs": ["image"]}},
+        "backbones": {"lcnet_050": {}},
+        "circuits": {},
+    }
+    return tmp_path, make_study(tmp_path, make_params(**small), images=60)
+
+
+def page(root: Path) -> str:
+    return (root / "results/report.html").read_text(encoding="utf-8")
+
+
+def outputs(root: Path) -> dict[str, bytes]:
+    results = root / "results"
+    files = [path for path in sorted(results.rglob("*")) if path.is_file() and "folds" not in path.parts]
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in files}
+
+
+def test_writes_everything(report):
+    names = set(outputs(report))
+    assert {"report.html", "summary.json", "curves.csv"} <= names
+    assert {f"tables/{n}.csv" for n in ("summary", "per-class", "confusion", "folds", "history")} <= names
+    figures = {name for name in names if name.startswith("figures/")}
+    assert {"figures/workflow.svg", "figures/networks.svg", "figures/spots-examples.svg"} <= figures
+    assert {f"figures/spots-lcnet_075-{kind}.svg" for kind in ("confusion", "roc", "training")} <= figures
+    assert {"figures/spots-accuracy-by-backbone.svg", "figures/spots-auc_macro-by-backbone.svg"} <= figures
+    assert "figures/spots-quanvolution.png" in figures
+
+
+def test_every_figure_is_in_the_page(report):
+    html = page(report)
+    figures = [name for name in outputs(report) if name.startswith("figures/")]
+    assert html.count('role="img"') == sum(name.endswith(".svg") for name in figures)
+    assert html.count('<img src="data:image/png;base64,') == sum(name.endswith(".png") for name in figures)
+
+
+def test_equal_input_equal_bytes(report, tmp_path):
+    before = outputs(report)
+    other = tmp_path / "elsewhere"
+    shutil.copytree(report / "data", other / "data")
+    shutil.copytree(report / "results/folds", other / "results/folds")
+    build_report(make_params(), other)
+    after = outputs(other)
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_ids_are_unique_and_references_resolve(report):
+    html = page(report)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    references = set(re.findall(r'href="#([^"]+)"', html)) | set(re.findall(r"url\(#([^)]+)\)", html))
+    assert references <= set(ids)
+
+
+def test_page_asks_no_network_and_knows_no_time_or_place(report):
+    html = page(report)
+    attributes = re.findall(r'(?:src|href|xlink:href)="([^"]*)"', html)
+    assert all(value.startswith(("#", "data:")) for value in attributes)
+    assert "@import" not in html
+    assert not re.search(r"\b20\d\d-\d\d-\d\d", html)
+    for text in (str(report), "matplotlib.org", "seconds"):
+        assert text not in html
+
+
+def test_says_what_was_run_on_what(report):
+    html = page(report)
+    for text in (
+        "A study of spots", "classical", "hybrid", "lcnet_050", "lcnet_075", "12 fits", "CC0-1.0", "drawn by a test",
+        "stratified 3-fold cross-validation of all images", "channels_last", "2.15.0", "majority class",
+        "Channel 0 is a function of a single pixel (top left)", "−sin(πx + w)", "28 x 28 pixels", *CLASS_NAMES,
+    ):  # fmt: skip
+        assert text in html, text
+    assert "random subset" not in html
+
+
+def test_tables_hold_what_the_summary_holds(report):
+    summary = json.loads((report / "results/summary.json").read_text())["tasks"]["spots"]
+    tables = {}
+    for path in (report / "results/tables").glob("*.csv"):
+        with path.open(newline="") as file:
+            tables[path.stem] = list(csv.DictReader(file))
+    row = tables["summary"][1]
+    assert (row["backbone"], row["model"]) == ("lcnet_050", "hybrid")
+    assert float(row["accuracy_oof"]) == summary["lcnet_050"]["hybrid"]["accuracy"]["oof"]
+    assert len(tables["folds"]) == 12
+    assert len(tables["history"]) == 12 * 4
+    assert sum(int(tables["confusion"][k][f"predicted_{c}"]) for k in range(4) for c in range(4)) == 120
+    melanoma = [r for r in tables["per-class"] if r["class"] == "melanoma" and r["model"] == "classical"]
+    assert float(melanoma[1]["recall"]) == summary["lcnet_075"]["classical"]["recall_per_class"]["melanoma"]
+
+
+def test_curves_have_a_row_an_epoch(report):
+    with (report / "results/curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows[:4]] == ["0", "1", "2", "3"]
+    assert {"task", "backbone", "model", "epoch", "loss"} <= set(rows[0])
+    assert len(rows) == 4 * 4
+
+
+def test_all_protocols_and_a_subset_are_said(tmp_path):
+    datasets = {
+        "grouped": {"source": SOURCE, "protocol": {"folds": 2, "repeats": 2, "grouped": True}},
+        "beside": {"source": SOURCE, "protocol": {"kind": "train-cv", "folds": 2}, "images_per_class": 20},
+        "own": {"source": SOURCE, "protocol": {"kind": "official"}},
+    }
+    separate = {"inputs": ["image", "quanv:ry", "quanv:ry/2"], "fusion": "separate"}
+    params = make_params(
+        datasets=datasets,
+        models={"wide": {**separate, "head": {"kind": "quantum", "ansatz": "random"}}},
+        backbones={"tiny": {"architecture": "mobilenetv3_small_050"}},
+        report={"title": "<b>& a title", "bootstrap": 100},
+    )
+    build_report(make_study(tmp_path, params, images=200), tmp_path)
+    html = page(tmp_path)
+    assert "<h1>&lt;b&gt;&amp; a title</h1>" in html
+    assert "at most 20 images of each class" in html
+    assert "the official test part" in html
+    assert "2 repeats together" in html
+    assert "resamples of groups" in html
+    assert "bars: 95 % bootstrap interval" in html  # one fit has no sd
+    assert "equals a sine" not in html  # not this head's ansatz
+
+
+def test_missing_fit_is_named_with_its_command_and_the_old_report_stays(study):
+    root, params = study
+    build_report(params, root)
+    before = outputs(root)
+    shutil.rmtree(root / "results/folds/spots/lcnet_050/classical/repeat-0/fold-1")
+    with pytest.raises(
+        StudyError, match=r"fit spots/lcnet_050/classical/repeat-0/fold-1 is missing: run `qlcnet train spots`"
+    ):
+        build_report(params, root)
+    assert outputs(root) == before
+
+
+def test_folds_of_another_table_are_refused(study):
+    root, params = study
+    table = root / "data/folds/spots.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(OOFError, match="images that are not of this task: 1"):
+        build_report(params, root)
+
+
+def test_unlisted_tasks_and_old_figures_go_and_unlisted_models_are_left_out(study):
+    root, params = study
+    (root / "results/figures").mkdir(parents=True)
+    (root / "results/figures/old.svg").write_text("<svg/>")
+    for name in ("gone", "spots/lcnet_200", "spots/lcnet_050/dropped"):
+        shutil.copytree(root / "results/folds/spots/lcnet_050/classical", root / "results/folds" / name / "x")
+    build_report(params, root)
+    assert not (root / "results/folds/gone").exists()
+    assert not (root / "results/figures/old.svg").exists()
+    assert (root / "results/folds/spots/lcnet_200").exists()
+    assert "dropped" not in page(root)
+    assert list(json.loads((root / "results/summary.json").read_text())["tasks"]) == ["spots"]
+
+
+def test_imports_neither_torch_nor_pennylane():
+    code = (
+        "import sys; import qlcnet.report.sections, qlcnet.report.tables; "
+        "print([m for m in ('torch', 'pennylane', 'mlflow', 'sklearn', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
