@@ -24,7 +24,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from qlcnet.paths import project_root
+from qlcnet.paths import Project
 from qlcnet.tracking import ui_command, ui_url
 from qlcnet.tracking.backend import open_backend
 
@@ -106,7 +106,7 @@ def _parents(driver: webdriver.Chrome) -> list[WebElement]:
 
 def main() -> int:
     """Render both pictures; 1 where the report logged an error."""
-    root, images = project_root(), Path(__file__).parent / "images"
+    root, images = Project.find().root, Path(__file__).parent / "images"
     images.mkdir(exist_ok=True)
     with browser() as driver:
         errors = picture_of_report(driver, root / "results" / "report.html", images / "report.png")

@@ -1,4 +1,4 @@
-"""A folder appears whole or not at all, and takes the place of an older one."""
+"""Files and folders appear whole or not at all, and take the place of older ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qlcnet.whole import whole_folder
+from qlcnet.whole import whole_file, whole_folder, write_whole
 
 
 def entries(folder: Path) -> list[str]:
@@ -43,3 +43,24 @@ def test_what_a_killed_run_left_is_not_taken_over(tmp_path: Path) -> None:
         (folder / "new").touch()
     assert entries(tmp_path / "made") == ["new"]
     assert entries(tmp_path) == ["made"]
+
+
+def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    for text in ("first\r\n", "zweite ✓"):
+        write_whole(tmp_path / "sub" / "made", text)
+    assert (tmp_path / "sub" / "made").read_bytes() == "zweite ✓".encode()
+    assert entries(tmp_path / "sub") == ["made"]
+
+
+def test_a_file_that_failed_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    write_whole(tmp_path / "made", b"old")
+
+    def break_halfway() -> None:
+        with whole_file(tmp_path / "made") as path:
+            path.write_bytes(b"half")
+            raise RuntimeError("broke")
+
+    with pytest.raises(RuntimeError, match="broke"):
+        break_halfway()
+    assert entries(tmp_path) == ["made"]
+    assert (tmp_path / "made").read_bytes() == b"old"

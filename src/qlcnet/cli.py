@@ -125,22 +125,22 @@ def _command(
 
 def _task(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # the import of config is worth avoiding for --help
     from qlcnet.config import ParamsError, load_params
-    from qlcnet.paths import project_root
+    from qlcnet.paths import Project
 
-    root = project_root()
-    params = load_params(root / "params.yaml")
+    project = Project.find()
+    params = load_params(project.params)
     if options.task not in params.datasets:
         raise ParamsError(
             f"no task {options.task!r} under `datasets` in params.yaml (there: {', '.join(params.datasets)})"
         )
-    return root, params, params.datasets[options.task]
+    return project, params, params.datasets[options.task]
 
 
 def _fetch(options: argparse.Namespace) -> int:
     from qlcnet.data.sources import fetch
 
-    root, params, task = _task(options)
-    fetch(options.task, task, params.data, root)
+    project, params, task = _task(options)
+    fetch(options.task, task, params.data, project.root)
     return 0
 
 
@@ -148,27 +148,26 @@ def _split(options: argparse.Namespace) -> int:
     from qlcnet.data.folds import make_folds
     from qlcnet.data.imageset import ImageSet
 
-    root, params, task = _task(options)
-    images = ImageSet.load(root / "data" / "raw" / options.task)
-    make_folds(images, task, params.seed).write(root / "data" / "folds" / f"{options.task}.csv")
+    project, params, task = _task(options)
+    images = ImageSet.load(project.raw(options.task))
+    make_folds(images, task, params.seed).write(project.folds(options.task))
     return 0
 
 
 def _quanvolve(options: argparse.Namespace) -> int:
     from qlcnet.quantum.quanvolve import quanvolve_task
 
-    root, params, _ = _task(options)
-    data = root / "data"
-    quanvolve_task(data / "raw" / options.task, params.circuits, data / "quanvolved" / options.task)
+    project, params, _ = _task(options)
+    quanvolve_task(project.raw(options.task), params.circuits, project.channels(options.task))
     return 0
 
 
 def _train(options: argparse.Namespace) -> int:
     from qlcnet.train import train_task
 
-    root, params, _ = _task(options)
+    project, params, _ = _task(options)
     workers = options.workers or params.execution.workers
-    train_task(params, options.task, root, _workers(workers), options.scheduler or params.execution.scheduler)
+    train_task(params, options.task, project.root, _workers(workers), options.scheduler or params.execution.scheduler)
     return 0
 
 
@@ -183,11 +182,11 @@ def _workers(text: str | int) -> int | None:
 
 def _report(options: argparse.Namespace) -> int:
     from qlcnet.config import load_params
-    from qlcnet.paths import project_root
+    from qlcnet.paths import Project
     from qlcnet.report import build_report
 
-    root = project_root()
-    build_report(load_params(root / "params.yaml"), root)
+    project = Project.find()
+    build_report(load_params(project.params), project.root)
     return 0
 
 
@@ -212,10 +211,10 @@ def _study(options: argparse.Namespace) -> int:
 
 def _store(options: argparse.Namespace) -> int:
     from qlcnet.fit.store import FoldStore
-    from qlcnet.paths import fold_store, project_root
+    from qlcnet.paths import Project
 
-    root = project_root()
-    store = FoldStore(fold_store(root))
+    project = Project.find()
+    store = FoldStore(project.store)
     if options.action in ("export", "import") and options.archive is None:
         raise ValueError(f"store {options.action}: name an archive, for example fits.tar")
     if options.action == "list":
@@ -229,7 +228,7 @@ def _store(options: argparse.Namespace) -> int:
         from qlcnet.config import load_params
         from qlcnet.grid.in_use import fingerprints_in_use
 
-        used = fingerprints_in_use(load_params(root / "params.yaml"), root)
+        used = fingerprints_in_use(load_params(project.params), project.root)
         gone = store.prune(used, options.older_than, options.dry_run)
         verb = "would remove" if options.dry_run else "removed"
         size = sum(entry.size for entry in gone) / 1e6
@@ -244,31 +243,31 @@ def _store(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from qlcnet.config import load_params
     from qlcnet.grid.plan import plan_text
-    from qlcnet.paths import project_root
+    from qlcnet.paths import Project
 
-    root = project_root()
-    params = load_params(root / "params.yaml")
-    print(plan_text(params, root, _workers(options.workers or params.execution.workers)))
+    project = Project.find()
+    params = load_params(project.params)
+    print(plan_text(params, project.root, _workers(options.workers or params.execution.workers)))
     return 0
 
 
 def _track(options: argparse.Namespace) -> int:
     from qlcnet import tracking
-    from qlcnet.paths import project_root
+    from qlcnet.paths import Project
 
-    root = project_root()
+    project = Project.find()
     if options.action == "sync":
-        print(f"{tracking.sync(root)} runs added")
+        print(f"{tracking.sync(project.root)} runs added")
         return 0
-    command = tracking.ui_command(root, options.port)
+    command = tracking.ui_command(project.root, options.port)
     os.execvp(command[0], command)
 
 
 def _tune(options: argparse.Namespace) -> int:
     from qlcnet.search.tune import tune
 
-    root, params, _ = _task(options)
-    print(tune(params, options.task, root, options.trials, options.model, options.backbone))
+    project, params, _ = _task(options)
+    print(tune(params, options.task, project.root, options.trials, options.model, options.backbone))
     return 0
 
 

@@ -1,54 +1,103 @@
-"""Where a project keeps things: its root, and the stores that all its working trees share."""
+"""Where a project keeps things: its folders, and the stores that all its working trees share."""
 
 from __future__ import annotations
 
-import subprocess
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-
-def project_root(start: Path | None = None) -> Path:
-    """The nearest folder, from `start` (default: the current one) upwards, that holds params.yaml; else `start`."""
-    start = (start or Path.cwd()).resolve()
-    return next((folder for folder in (start, *start.parents) if (folder / "params.yaml").is_file()), start)
+from qlcnet.git import repository_of, working_trees
 
 
-def fold_store(root: Path) -> Path:
-    """The folder of finished fits, one a fingerprint."""
-    return store_root(root) / ".qlcnet" / "folds"
+@dataclass(frozen=True)
+class Project:
+    """The places of a project, whose params.yaml is in `root`."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> Project:
+        """The project that `start` (default: the current folder) is in; without params.yaml above, `start` itself."""
+        start = (start or Path.cwd()).resolve()
+        return cls(next((folder for folder in (start, *start.parents) if (folder / "params.yaml").is_file()), start))
+
+    # --- outputs of the stages of dvc.yaml ----------------------------------------------------------------------
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def presets(self) -> Path:
+        return self.root / "studies"
+
+    def raw(self, task: str) -> Path:
+        """The image set of a task."""
+        return self.root / "data" / "raw" / task
+
+    def folds(self, task: str) -> Path:
+        """The fold table of a task."""
+        return self.root / "data" / "folds" / f"{task}.csv"
+
+    def channels(self, task: str) -> Path:
+        """The stored channels of a task, a subfolder each."""
+        return self.root / "data" / "quanvolved" / task
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def fits(self) -> Path:
+        """The fold folders of finished fits, linked from the store: task/backbone/model/repeat-r/fold-k below it."""
+        return self.results / "folds"
+
+    # --- shared by all working trees ----------------------------------------------------------------------------
+
+    @cached_property
+    def shared(self) -> Path:
+        """The folder that holds `.qlcnet` and `mlruns`: `root` itself, as seen from git's main working tree.
+
+        So worktrees share the stores of their repository, and `dvc exp run --temp` or `--queue`, which run in a
+        repository of their own below `.dvc/tmp/exps`, share those of the project that started them.
+        """
+        return _shared(self.root.resolve())
+
+    @property
+    def state(self) -> Path:
+        """What qlcnet keeps between runs and outside of DVC."""
+        return self.shared / ".qlcnet"
+
+    @property
+    def store(self) -> Path:
+        """The folder of finished fits, one a fingerprint."""
+        return self.state / "folds"
+
+    @property
+    def mlruns(self) -> Path:
+        """The folder of the local tracking store."""
+        return self.shared / "mlruns"
+
+    def in_all_trees(self) -> list[Project]:
+        """This project in each working tree of its repository, itself first."""
+        root = self.root.resolve()
+        repository = repository_of(root)
+        if repository is None:
+            return [Project(root)]
+        inside = root.relative_to(repository.top)
+        return [Project(path) for path in dict.fromkeys([root, *(tree / inside for tree in working_trees(root))])]
 
 
-def mlruns(root: Path) -> Path:
-    """The folder of the local tracking store."""
-    return store_root(root) / "mlruns"
-
-
-def store_root(root: Path) -> Path:
-    """The folder that holds `.qlcnet` and `mlruns`: `root` itself, as seen from git's main working tree.
-
-    So worktrees share the stores of their repository, and `dvc exp run --temp` or `--queue`, which run in a
-    repository of their own below `.dvc/tmp/exps`, share those of the project that started them.
-    """
-    root = root.resolve()
-    top, common = _git(root)
-    if top is None or common is None:
+def _shared(root: Path) -> Path:
+    repository = repository_of(root)
+    if repository is None:
         return root
-    inside = root.relative_to(top)
-    if owner := _owner_of_experiment(top):
-        return store_root((_git(owner)[0] or owner) / inside)
+    inside = root.relative_to(repository.top)
+    if owner := _owner_of_experiment(repository.top):
+        above = repository_of(owner)
+        return _shared((above.top if above else owner) / inside)
     # a submodule's or a bare repository's common directory is not called .git: its parent is no working tree
-    return common.parent / inside if common.name == ".git" else root
-
-
-def working_trees(root: Path) -> list[Path]:
-    """`root` in each working tree of its repository, `root` itself first: they share its stores."""
-    root = root.resolve()
-    top, _ = _git(root)
-    if top is None:
-        return [root]
-    command = ["git", "worktree", "list", "--porcelain"]
-    lines = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
-    trees = [Path(line.removeprefix("worktree ")).resolve() for line in lines if line.startswith("worktree ")]
-    return list(dict.fromkeys([root, *(tree / root.relative_to(top) for tree in trees)]))
+    return repository.common.parent / inside if repository.common.name == ".git" else root
 
 
 def _owner_of_experiment(folder: Path) -> Path | None:
@@ -57,14 +106,3 @@ def _owner_of_experiment(folder: Path) -> Path | None:
         if path.parts[-3:] == (".dvc", "tmp", "exps"):
             return path.parents[2]
     return None
-
-
-def _git(folder: Path) -> tuple[Path | None, Path | None]:
-    """The working tree that `folder` is in and git's common directory; (None, None) without git."""
-    command = ["git", "rev-parse", "--show-toplevel", "--git-common-dir"]
-    try:
-        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-    top, common = ((folder / line).resolve() for line in answer)
-    return top, common

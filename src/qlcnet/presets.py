@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qlcnet.config import load_params
-from qlcnet.paths import project_root
+from qlcnet.paths import Project
+from qlcnet.whole import write_whole
 
 
 class PresetError(ValueError):
@@ -13,7 +14,7 @@ class PresetError(ValueError):
 
 
 def _folder() -> Path:
-    return project_root() / "studies"
+    return Project.find().presets
 
 
 def list_presets() -> list[tuple[str, str]]:
@@ -37,8 +38,5 @@ def use_preset(name: str) -> str:
     """Copy a preset to params.yaml (git keeps the old one); returns what to do next."""
     text = read_preset(name)
     load_params(_folder() / f"{name}.yaml")
-    target = project_root() / "params.yaml"
-    beside = target.with_suffix(".yaml.partial")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(target)
+    write_whole(Project.find().params, text)
     return f"params.yaml is now {name}; `qlcnet plan` says how long it takes, `dvc repro` runs it"

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from qlcnet import machine
+from qlcnet import git, machine
 from qlcnet.config import Params
 from qlcnet.cost.room import auto_workers, deal, most_memory
 from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.executors import Engine, LocalEngine, OnEvent, count_in_a_worker
-from qlcnet.grid.grid import Grid, circuits_of, git_state, link_results, note_inputs, plan_grid
+from qlcnet.grid.grid import DECIDING, Grid, circuits_of, link_results, note_inputs, plan_grid
 from qlcnet.grid.progress import ProgressBar
 from qlcnet.grid.run import run_grid
-from qlcnet.paths import fold_store
+from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
 
@@ -29,7 +29,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
     from qlcnet.tracking import GridTracker
 
     started = time.perf_counter()
-    store = FoldStore(fold_store(root))
+    store = FoldStore(Project(root).store)
     grid = plan_grid(params, task, root, store)
     log.info(
         "%s: %d fits, %d in the store, %d to do",
@@ -38,7 +38,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
         len(grid.specs) - len(grid.todo),
         len(grid.todo),
     )
-    commit, dirty = git_state(root)
+    commit, dirty = git.head(root), git.differs(root, DECIDING)
     bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
     tracker = GridTracker(grid, root, store)
     try:
@@ -50,8 +50,8 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
             {"commit": commit, "dirty": dirty},
             bar.predicted,
         )
-        link_results(grid, store, root / "results" / "folds")
-        note_inputs(root, task, root / "results" / "folds")
+        link_results(grid, store, Project(root).fits)
+        note_inputs(root, task, Project(root).fits)
         tracker.complete(seconds=time.perf_counter() - started)
     finally:
         bar.close()

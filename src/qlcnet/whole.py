@@ -1,11 +1,45 @@
-"""A folder that appears whole or not at all, written beside the one whose place it takes."""
+"""Files and folders that appear whole or not at all: written beside, synced, renamed."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` when all went well, and vanishes otherwise. Raises OSError.
+
+    Its name holds the process: processes that write the same file do not meet, and the last one wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield beside
+        _sync(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """A whole file with this content; text is written as UTF-8 with its own line ends."""
+    with whole_file(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_synced(path: Path, content: bytes | str) -> None:
+    """A file of a folder that is not yet in its place: on disk, once this returns."""
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    _sync(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in a folder: on disk, once this returns."""
+    _sync(folder)
 
 
 @contextmanager
@@ -30,3 +64,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

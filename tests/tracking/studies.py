@@ -15,7 +15,7 @@ from qlcnet.fit.fold_folder import CONFIG, HISTORY, PREDICTIONS, WEIGHTS
 from qlcnet.fit.spec import FitSpec
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.grid import Grid, link_results
-from qlcnet.paths import fold_store
+from qlcnet.paths import Project
 from qlcnet.tracking.backend import open_backend, tracking_uri
 
 CLASS_NAMES = ["naevus", "melanoma", "keratosis"]
@@ -114,7 +114,7 @@ def put(store: FoldStore, grid: Grid, spec: FitSpec) -> Path:
 
 def store_of(root: Path) -> FoldStore:
     """The fold store of a project."""
-    return FoldStore(fold_store(root))
+    return FoldStore(Project(root).store)
 
 
 def make_results(root: Path, grid: Grid) -> None:

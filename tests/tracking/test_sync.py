@@ -15,7 +15,7 @@ import pytest
 from qlcnet.evidence.metrics import METRICS
 from qlcnet.evidence.oof import read_oof, read_test
 from qlcnet.evidence.statistics import estimates
-from qlcnet.paths import fold_store
+from qlcnet.paths import Project
 from qlcnet.tracking import TrackingError, sync
 from qlcnet.tracking.backend import open_backend
 from qlcnet.tracking.outcome import write_outcome
@@ -33,7 +33,7 @@ def test_a_second_sync_adds_nothing(root: Path) -> None:
 def test_results_without_a_store_are_synced_without_provenance(root: Path) -> None:
     # a checkout whose results came from a DVC remote
     make_results(root, make_grid())
-    shutil.rmtree(fold_store(root))
+    shutil.rmtree(Project(root).store)
     assert sync(root) == 3
     for run in runs_of(root):
         assert run["status"] == "FINISHED"

@@ -14,6 +14,7 @@ from qlcnet.cost.workload import Work
 from qlcnet.fit.code import LOADED
 from qlcnet.fit.fold_folder import PROVENANCE
 from qlcnet.fit.store import FINGERPRINT, FoldStore
+from qlcnet.whole import write_whole
 
 log = logging.getLogger("qlcnet")
 
@@ -88,8 +89,7 @@ def probed_here(store: FoldStore, workers: int, probe: Callable[[int], list[Time
             str(count): [{"work": asdict(work), "seconds": seconds} for work, seconds in timed]
             for count, timed in known.items()
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**of, "fits": fits}, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps({**of, "fits": fits}, indent=1) + "\n")
     return known.get(workers, [])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from qlcnet.config import Backbone, Model, Protocol, Source, Task, fingerprint
 from qlcnet.fit.spec import DataPaths, FitSpec
+from qlcnet.whole import write_whole
 
 if TYPE_CHECKING:
     from qlcnet.data.fold_table import FoldTable
@@ -184,8 +184,5 @@ def count_sizes(kinds: Collection[NetworkKind], cache: Path, count: CountNetwork
     missing = list({kind.key: kind for kind in kinds if kind.key not in known}.values())
     if missing:
         known |= {kind.key: size for kind, size in zip(missing, count(missing), strict=True)}
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        beside = cache.with_name(f"{cache.name}.{os.getpid()}.partial")
-        beside.write_text(json.dumps({k: asdict(v) for k, v in known.items()}, indent=1, sort_keys=True) + "\n")
-        beside.replace(cache)
+        write_whole(cache, json.dumps({k: asdict(v) for k, v in known.items()}, indent=1, sort_keys=True) + "\n")
     return {kind.key: known[kind.key] for kind in kinds}

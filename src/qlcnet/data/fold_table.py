@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from qlcnet.data.imageset import DataError
+from qlcnet.whole import whole_file
 
 COLUMNS = ("index", "label", "group", "part", "repeat", "fold")
 ROLES = ("cv", "train", "val", "test")
@@ -62,21 +62,13 @@ class FoldTable:
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, whole or not at all. Raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
         groups = [""] * len(self.index) if self.group is None else self.group.tolist()
         columns = (self.index, self.label, groups, self.part, self.repeat, self.fold)
         rows = zip(*(c if isinstance(c, list) else c.tolist() for c in columns), strict=True)
-        try:
-            with beside.open("w", encoding="ascii", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                writer.writerows(rows)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with whole_file(path) as beside, beside.open("w", encoding="ascii", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows(rows)
 
     @classmethod
     def read(cls, path: Path) -> FoldTable:

@@ -18,6 +18,7 @@ from qlcnet.data.imageset import DataError, ImageStream
 from qlcnet.data.medmnist_info import class_names_of, entry_of, file_of
 from qlcnet.data.npz import open_npz
 from qlcnet.data.search_path import Fetcher
+from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
 
@@ -30,7 +31,7 @@ def fetch(task_name: str, task: Task, data: Data, root: Path, patience: Patience
     Nothing is used before its checksum is right; the folder appears whole or not at all, and the same source gives
     the same bytes wherever it was found. Raises DataError.
     """
-    folder = root / "data" / "raw" / task_name
+    folder = Project(root).raw(task_name)
     try:
         stream = SOURCES[task.source.kind](task.source, Fetcher(data, root, patience))
         stream.save(folder)

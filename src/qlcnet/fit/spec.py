@@ -12,6 +12,7 @@ import numpy as np
 
 from qlcnet.config import Backbone, Model, Training
 from qlcnet.fit.code import LOADED
+from qlcnet.paths import Project
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class DataPaths:
     @classmethod
     def of(cls, root: Path, task: str) -> DataPaths:
         """The project's usual places."""
-        data = root / "data"
-        return cls(data / "raw" / task, data / "folds" / f"{task}.csv", data / "quanvolved" / task)
+        project = Project(root)
+        return cls(project.raw(task), project.folds(task), project.channels(task))
 
     def size(self, circuits: Iterable[str]) -> int:
         """Bytes of the large arrays: images, and channels of `circuits`."""

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from qlcnet.fit.fold_folder import CONFIG, FILES, PROVENANCE, read_config, read_provenance
+from qlcnet.whole import sync_folder, whole_file, write_synced
 
 log = logging.getLogger("qlcnet")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
@@ -61,15 +62,12 @@ class FoldStore:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         for name, content in contents.items():
-            with (beside / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_synced(beside / name, content)
             (beside / name).chmod(0o444)  # hard-linked into results/: an edit there must not reach the store
         return self._commit(beside, fingerprint)
 
     def _commit(self, beside: Path, fingerprint: str) -> Path:
-        _fsync_folder(beside)
+        sync_folder(beside)
         final = self.path(fingerprint)
         try:
             beside.rename(final)
@@ -77,7 +75,7 @@ class FoldStore:
             if fingerprint not in self:
                 raise
             shutil.rmtree(beside)
-        _fsync_folder(self.root)
+        sync_folder(self.root)
         return final
 
     def link(self, fingerprint: str, destination: Path) -> None:
@@ -118,11 +116,9 @@ class FoldStore:
     def export(self, archive: Path, fingerprints: Collection[str] | None = None) -> int:
         """Write fits into a tar archive (beside, then renamed); returns how many."""
         chosen = [e.fingerprint for e in self.entries() if fingerprints is None or e.fingerprint in fingerprints]
-        beside = archive.with_name(archive.name + ".partial")
-        with tarfile.open(beside, "w") as tar:
+        with whole_file(archive) as beside, tarfile.open(beside, "w") as tar:
             for fingerprint in chosen:
                 tar.add(self.path(fingerprint), arcname=fingerprint)
-        beside.replace(archive)
         return len(chosen)
 
     def import_(self, archive: Path) -> int:
@@ -172,11 +168,3 @@ def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
     assert file is not None  # it is a regular file: checked before
     return file.read()
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

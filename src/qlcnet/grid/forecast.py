@@ -20,7 +20,7 @@ from qlcnet.fit.store import FoldStore
 from qlcnet.grid.executors import count_in_a_worker
 from qlcnet.grid.grid import Grid, NotPreparedError, circuits_of, expected_grid, plan_grid
 from qlcnet.grid.probe import probe
-from qlcnet.paths import fold_store
+from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
 
@@ -89,7 +89,7 @@ class Plan:
 
 def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
     """Plan all tasks; `workers` None: as many as this machine carries."""
-    store = FoldStore(fold_store(root))
+    store = FoldStore(Project(root).store)
     fits = finished_fits(store)
     by_fingerprint = {fit.fingerprint: fit for fit in fits}
     plan = Plan(params, [], [], CostModel(), startup_of(fits))

@@ -7,7 +7,6 @@ import importlib.metadata
 import itertools
 import json
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -222,15 +221,3 @@ def numerics_of(params: Params) -> dict[str, Any]:
         "device": device,
         "precision": params.training.precision,
     }
-
-
-def git_state(root: Path) -> tuple[str | None, bool | None]:
-    """Commit, and whether what decides results differs from it; (None, None) outside a repository."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", *DECIDING))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None

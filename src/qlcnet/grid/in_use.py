@@ -8,7 +8,7 @@ from qlcnet.config import Params
 from qlcnet.fit.fold_folder import CONFIG, read_config
 from qlcnet.fit.store import FoldStore, StoreError
 from qlcnet.grid.grid import NotPreparedError, plan_grid
-from qlcnet.paths import fold_store, working_trees
+from qlcnet.paths import Project
 
 
 def fingerprints_in_use(params: Params, root: Path) -> set[str]:
@@ -20,10 +20,10 @@ def fingerprints_in_use(params: Params, root: Path) -> set[str]:
     """
     used = {
         str(read_config(path.parent)["fingerprint"])
-        for tree in working_trees(root)
-        for path in (tree / "results" / "folds").rglob(CONFIG)
+        for tree in Project(root).in_all_trees()
+        for path in tree.fits.rglob(CONFIG)
     }
-    store = FoldStore(fold_store(root))
+    store = FoldStore(Project(root).store)
     for task in params.datasets:
         try:
             used |= {spec.fingerprint for spec in plan_grid(params, task, root, store).specs}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qlcnet import config
+from qlcnet import config, machine
 from qlcnet.quantum.circuits import (
     PatchCircuit,
     Word,
@@ -102,7 +101,7 @@ class Quanvolution:
             out = np.empty(shape, storage.dtype)
         elif out.shape != shape or out.dtype != storage.dtype or not out.flags.c_contiguous:
             raise ValueError(f"out is {out.dtype} {out.shape}; needed is a C-contiguous {storage.dtype} {shape}")
-        threads = threads or available_cores()
+        threads = threads or machine.cores()
         if self.params.engine == "pennylane":
             run_qnode(self, images, out, storage, first_image)
         elif self.params.engine == "torch":
@@ -133,11 +132,6 @@ def prepare_circuit(circuit: PatchCircuit, params: config.Circuit) -> Quanvoluti
     qnode = make_qnode(circuit, params.device, words, params.device_shots, params.shots_seed if sampled else None)
     polynomial = fit_polynomial(qnode, circuit.qubits, circuit.degree, tolerance=params.tolerance, is_sampled=sampled)
     return Quanvolution(params, circuit, words, polynomial, (2 * circuit.degree + 1) ** circuit.qubits)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=16)

@@ -25,7 +25,7 @@ from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.preview import choose_examples, draw_preview
 from qlcnet.quantum.qasm import to_openqasm
 from qlcnet.quantum.quanvolution import Quanvolution, prepare
-from qlcnet.whole import whole_folder
+from qlcnet.whole import whole_folder, write_synced
 
 CHUNK_BYTES = 32 << 20  # of stored channels; two chunks are in memory, one computed while the other is written
 logger = logging.getLogger("qlcnet")
@@ -56,8 +56,8 @@ def write_channels(images: NDArray[np.uint8], name: str, quanvolution: Quanvolut
     seconds = time.perf_counter() - start
     card = circuit_data(name, quanvolution, images.shape, digest)
     text = json.dumps(card, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    _write_text(folder / "circuit.json", text + "\n")
-    _write_text(folder / "circuit.qasm", to_openqasm(quanvolution.circuit))
+    write_synced(folder / "circuit.json", text + "\n")
+    write_synced(folder / "circuit.qasm", to_openqasm(quanvolution.circuit))
     runs = len(images) * card["patches_per_image"]
     logger.info(
         f"circuit {name}: {len(images):,} images in {seconds:.2f} s, {len(images) / seconds:,.0f} images/s, "
@@ -180,10 +180,3 @@ def _write_preview(raw_folder: Path, images: NDArray[np.uint8], circuits: list[s
             values = values.reshape(*values.shape[:3], -1, each)[..., at].reshape(*values.shape[:3], -1)
         channels[name] = values
     draw_preview(shown, channels, folder / "preview.png")
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

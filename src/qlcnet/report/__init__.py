@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
 from qlcnet.config import Params
+from qlcnet.paths import Project
+from qlcnet.whole import write_whole
 
 log = logging.getLogger("qlcnet")
 
@@ -28,8 +29,9 @@ def build_report(params: Params, root: Path) -> None:
     from qlcnet.report.summary import summarise, to_json
     from qlcnet.report.tables import csv_tables, curves_csv
 
-    results = root / "results"
-    for name in remove_unlisted(params, results / "folds"):
+    project = Project(root)
+    results = project.results
+    for name in remove_unlisted(params, project.fits):
         log.info("removed results/folds/%s: params.yaml no longer lists it", name)
     study = read_study(params, root)
     context = Context(study, summarise(study))
@@ -39,20 +41,10 @@ def build_report(params: Params, root: Path) -> None:
         html = page.render(params.report.title, [(section, blocks) for section, blocks in built if blocks])
     _write_folder(results / "tables", {name: text.encode() for name, text in csv_tables(context).items()})
     _write_folder(results / "figures", page.figures)
-    _write(results / "curves.csv", curves_csv(study).encode())
-    _write(results / "summary.json", to_json(context.summary).encode())
-    _write(results / "report.html", html.encode())
+    write_whole(results / "curves.csv", curves_csv(study))
+    write_whole(results / "summary.json", to_json(context.summary))
+    write_whole(results / "report.html", html)
     log.info("report: %s (%.1f MB)", results / "report.html", len(html) / 1e6)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    beside = path.with_name(f".{path.name}.partial")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:

@@ -17,6 +17,7 @@ from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
 from qlcnet.evidence.oof import OOFTable, read_oof, read_test
 from qlcnet.fit.fold_folder import FILES, fold_path, read_config, read_history
+from qlcnet.paths import Project
 
 
 class StudyError(ValueError):
@@ -129,9 +130,9 @@ def read_study(params: Params, root: Path) -> Study:
 
 
 def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults:
-    images = ImageSet.load(root / "data" / "raw" / name)
-    folds = FoldTable.read(root / "data" / "folds" / f"{name}.csv")
-    quanvolved = root / "data" / "quanvolved" / name
+    project = Project(root)
+    images, folds = ImageSet.load(project.raw(name)), FoldTable.read(project.folds(name))
+    quanvolved = project.channels(name)
     circuits = {}
     for circuit in dict.fromkeys(c for model in params.models.values() for c in model.circuits):
         card = quanvolved / circuit / "circuit.json"
@@ -142,7 +143,7 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
         circuits[circuit] = json.loads(card.read_text(encoding="utf-8"))
     preview = quanvolved / "preview.png"
     results = {
-        (backbone, model): _read_model(name, backbone, model, folds, params, root / "results" / "folds")
+        (backbone, model): _read_model(name, backbone, model, folds, params, project.fits)
         for backbone in params.backbones
         for model in params.models
     }

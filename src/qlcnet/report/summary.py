@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-import os
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from qlcnet import machine
 from qlcnet.evidence.metrics import METRICS
 from qlcnet.evidence.statistics import Estimate, estimates
 from qlcnet.report.study import ModelResults, Study, TaskResults
@@ -32,7 +32,7 @@ def summarise(study: Study) -> dict[str, Any]:
     """
     pairs = [(task, model) for task in study.tasks.values() for model in task.results.values()]
     # numba and numpy release the interpreter's lock, so the bootstrap of several models runs at the same time
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+    with ThreadPoolExecutor(machine.cores()) as threads:
         summaries = list(threads.map(lambda pair: _summarise_model(study, *pair), pairs))
     tasks: dict[str, Any] = {}
     for (_, model), summary in zip(pairs, summaries, strict=True):

@@ -14,7 +14,7 @@ from qlcnet.config import Params, Training, fingerprint
 from qlcnet.fit.code import hash_of_sources
 from qlcnet.fit.spec import DataPaths, FitSpec
 from qlcnet.grid.grid import data_digests, numerics_of, weights_digest, with_whole_path
-from qlcnet.paths import store_root
+from qlcnet.paths import Project
 
 if TYPE_CHECKING:
     import optuna
@@ -49,7 +49,7 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
             raise TuningError(f"no {kind} {name!r} in params.yaml (there: {', '.join(known)})")
     data = open_fit_data(DataPaths.of(root, task), params.models[model].circuits)
     data.folds = inner_folds(data.folds)
-    folder = store_root(root) / ".qlcnet" / "tuning"
+    folder = Project(root).state / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
     name = study_name(params, task, root, model, backbone)
     study = optuna.create_study(

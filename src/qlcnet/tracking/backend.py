@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from qlcnet.paths import mlruns
+from qlcnet.paths import Project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +46,7 @@ class Backend:
 
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, else the SQLite file below the project's mlruns/ (MLflow's file store is gone)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{mlruns(root) / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Project(root).mlruns / 'mlflow.db'}"
 
 
 def open_backend(root: Path) -> Backend:
@@ -55,7 +55,7 @@ def open_backend(root: Path) -> Backend:
         os.environ.setdefault(name, value)
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    folder, uri = mlruns(root), tracking_uri(root)
+    folder, uri = Project(root).mlruns, tracking_uri(root)
     folder.mkdir(parents=True, exist_ok=True)
     # Several processes that open a fresh SQLite file at once leave it broken.
     lock = FileLock(folder / "store.lock", timeout=300)

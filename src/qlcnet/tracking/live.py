@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from qlcnet.fit.fold_folder import read_provenance
+from qlcnet.paths import Project
 from qlcnet.tracking.backend import TrackingError, brief
 from qlcnet.tracking.content import Config
 from qlcnet.tracking.projection import KILLED, Projection, Run
@@ -166,7 +167,7 @@ class GridTracker:
             if fit is None or fit.run is None or fit.run.is_open:
                 projection.add_fold(parent, config, folder, provenances[-1])
         backbone, model = key
-        folder = self._root / "results" / "folds" / self._grid.task / backbone / model
+        folder = Project(self._root).fits / self._grid.task / backbone / model
         projection.finish_parent(parent, folder, provenances, seconds)
 
     def _stop_open_runs(self) -> None:

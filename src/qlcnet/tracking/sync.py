@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from qlcnet.evidence.oof import fold_folders
 from qlcnet.fit.fold_folder import read_config, read_provenance
-from qlcnet.paths import fold_store, mlruns
+from qlcnet.paths import Project
 from qlcnet.tracking import content
 from qlcnet.tracking.backend import TrackingError, brief, without_password
 from qlcnet.tracking.projection import Projection
@@ -25,15 +25,14 @@ def sync(root: Path) -> int:
     Models whose folds are not all there, or that a running `train` is writing, are left to it. Runs of other params
     and commits are never touched. Syncs side by side wait for each other. Raises TrackingError.
     """
-    folders = sorted(
-        {path.parents[2] for path in (root / "results" / "folds").glob("*/*/*/repeat-*/fold-*/config.json")}
-    )
-    mlruns(root).mkdir(parents=True, exist_ok=True)
-    with FileLock(mlruns(root) / "sync.lock"):
+    project = Project(root)
+    folders = sorted({path.parents[2] for path in project.fits.glob("*/*/*/repeat-*/fold-*/config.json")})
+    project.mlruns.mkdir(parents=True, exist_ok=True)
+    with FileLock(project.mlruns / "sync.lock"):
         projection = Projection.open(root)
         try:
             for folder in tqdm(folders, desc="tracking", unit="model", disable=None, leave=False):
-                _sync_model(projection, folder, fold_store(root))
+                _sync_model(projection, folder, project.store)
         except TrackingError:
             raise
         except Exception as error:

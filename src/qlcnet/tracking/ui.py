@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from qlcnet.paths import mlruns
+from qlcnet.paths import Project
 from qlcnet.tracking.backend import Backend, TrackingError, is_server, open_backend, tracking_uri, without_password
 
 log = logging.getLogger("qlcnet")
@@ -35,7 +35,7 @@ def ui_command(root: Path, port: int = 5000) -> list[str]:
     log.info("in about 15 s: %s", ui_url(backend, port))
     options = {
         "--backend-store-uri": uri,
-        "--default-artifact-root": str(mlruns(root) / "artifacts"),
+        "--default-artifact-root": str(Project(root).mlruns / "artifacts"),
         "--host": "127.0.0.1",
         "--port": str(port),
         "--workers": "1",

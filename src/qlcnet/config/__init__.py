@@ -1,0 +1,52 @@
+"""params.yaml as frozen, validated models: sections, parsing, and the fingerprint of any slice of them."""
+
+from qlcnet.config.circuits import QUBITS, Circuit, Noise
+from qlcnet.config.data import (
+    Cifar10Source,
+    DigitsSource,
+    GroupsFile,
+    MedMNISTSource,
+    NpzSource,
+    Protocol,
+    Source,
+    Task,
+)
+from qlcnet.config.digest import canonical, fingerprint
+from qlcnet.config.models import HEAD_KEYS, HEADS, Backbone, Head, Model
+from qlcnet.config.params import Data, Execution, Params, Report, Tuning
+from qlcnet.config.parsing import ParamsError, load_params, parse_params
+from qlcnet.config.section import Name, Section
+from qlcnet.config.training import Augmentation, Training
+
+__all__ = [
+    "HEADS",
+    "HEAD_KEYS",
+    "QUBITS",
+    "Augmentation",
+    "Backbone",
+    "Cifar10Source",
+    "Circuit",
+    "Data",
+    "DigitsSource",
+    "Execution",
+    "GroupsFile",
+    "Head",
+    "MedMNISTSource",
+    "Model",
+    "Name",
+    "Noise",
+    "NpzSource",
+    "Params",
+    "ParamsError",
+    "Protocol",
+    "Report",
+    "Section",
+    "Source",
+    "Task",
+    "Training",
+    "Tuning",
+    "canonical",
+    "fingerprint",
+    "load_params",
+    "parse_params",
+]

@@ -1,0 +1,70 @@
+"""Circuits on 2 x 2 patches: `circuits` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from qlcnet.config.section import Probability, Section
+
+QUBITS = 4  # of a circuit on a 2 x 2 patch
+
+
+class Noise(Section):
+    """Strengths of the noise channels, applied to every qubit after the ansatz (readout: before measurement)."""
+
+    depolarizing: Probability = 0.0
+    amplitude_damping: Probability = 0.0
+    phase_damping: Probability = 0.0
+    readout_flip: Probability = 0.0
+
+    @property
+    def is_none(self) -> bool:
+        return not any((self.depolarizing, self.amplitude_damping, self.phase_damping, self.readout_flip))
+
+
+class Circuit(Section):
+    """A 4-qubit circuit on a 2 x 2 patch: angle encoding (pixel times pi), ansatz, Pauli-Z of each qubit."""
+
+    encoding: Literal["ry", "rx", "rxy", "ryx"] = "ry"
+    uploads: int = Field(default=1, ge=1, le=3)  # how often the pixels enter, an ansatz after each
+    ansatz: Literal["none", "random", "entangled"] = "random"
+    layers: int = Field(default=1, ge=1, le=8)
+    rotations: int = Field(default=4, ge=1, le=64)  # random ansatz: rotations a layer
+    seed: int = Field(default=42, ge=0)  # of the ansatz: angles, and gates where random
+    colour: Literal["grey", "channels"] = "grey"  # one circuit on the grey image, or one on each colour channel
+    stride: int = Field(default=1, ge=1)
+    padding: Literal["same", "valid"] | Annotated[int, Field(ge=0, le=8)] = "same"  # repeats the border pixels
+    # exact: the polynomial on all cores; torch: the same on an accelerator, if there is one; pennylane: every patch
+    engine: Literal["exact", "torch", "pennylane"] = "exact"
+    device: str = "default.qubit"  # a PennyLane device; noise needs default.mixed, chosen by itself
+    device_shots: int | None = Field(default=None, ge=1)  # of each evaluation on the grid that fixes the polynomial
+    tolerance: float = Field(default=1e-8, gt=0, le=1)  # of that polynomial, checked against the device
+    noise: Noise = Noise()
+    shots: int | None = Field(default=None, ge=1)  # None: exact expectation values
+    shots_drawn: Literal["stored", "fresh"] = "stored"  # once, or again each epoch
+    shots_seed: int = Field(default=42, ge=0)
+    storage: Literal["float16", "uint8"] = "float16"
+
+    @model_validator(mode="after")
+    def _device_can_be_noisy(self) -> Circuit:
+        if not self.noise.is_none and self.device not in ("default.qubit", "default.mixed"):
+            raise ValueError(
+                f"device {self.device!r} cannot run `noise`; leave `device` out (default.mixed is then used)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sampled_grid_makes_sense(self) -> Circuit:
+        if self.device_shots is not None and (self.engine == "pennylane" or self.shots is not None):
+            raise ValueError(
+                "`device_shots` samples the grid behind a polynomial of expectation values; leave it out beside "
+                "`shots` and `engine: pennylane`"
+            )
+        if self.tolerance > 1e-6 and self.storage == "uint8":
+            raise ValueError(
+                f"`storage: uint8` holds values from -1 to 1, which a polynomial with the `tolerance` "
+                f"{self.tolerance:g} may leave; use float16"
+            )
+        return self

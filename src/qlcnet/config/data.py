@@ -1,0 +1,94 @@
+"""Where images come from and how they are split: `datasets` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from qlcnet.config.section import Name, Section
+
+
+class DigitsSource(Section):
+    """scikit-learn's 1,797 handwritten digits, 8 x 8 grey, resized bilinearly to `size` pixels."""
+
+    kind: Literal["digits"]
+    size: int = Field(default=28, ge=8, le=224)
+
+
+class MedMNISTSource(Section):
+    """One of the twelve 2D MedMNIST sets in one of its released sizes (pixels)."""
+
+    kind: Literal["medmnist"]
+    name: Name
+    size: Literal[28, 64, 128, 224] = 28
+
+
+class Cifar10Source(Section):
+    """CIFAR-10, python version: 50,000 training and 10,000 test images of 32 x 32 x 3."""
+
+    kind: Literal["cifar10"]
+
+
+class GroupsFile(Section):
+    """A CSV with one row an image: `column` names the group (for example the lesion that an image shows).
+
+    Rows are matched by the columns `split` and `index` where both exist, else by order
+    (training, validation, then test part).
+    """
+
+    path: str
+    column: str
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+
+
+class NpzSource(Section):
+    """A file in MedMNIST layout: arrays train_images, train_labels, val_…, test_… (val and test optional)."""
+
+    kind: Literal["npz"]
+    path: str  # absolute, or relative to a folder of the search path
+    md5: str = Field(pattern=r"^[0-9a-f]{32}$")
+    groups: GroupsFile | None = None
+    classes_of: Name | None = None  # the MedMNIST set whose class names this file shares
+    class_names: tuple[str, ...] | None = None
+    licence: str = "not stated"
+    title: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin_of_names(self) -> NpzSource:
+        if self.classes_of and self.class_names:
+            raise ValueError("give `classes_of` or `class_names`, not both")
+        return self
+
+
+Source = Annotated[DigitsSource | MedMNISTSource | Cifar10Source | NpzSource, Field(discriminator="kind")]
+
+
+class Protocol(Section):
+    """How images become folds.
+
+    pooled-cv: stratified k folds over all images. train-cv: folds over the training part, the test part scored
+    beside. official: the set's own split, as one fold: its validation part is
+    watched while training (predictions come from the weights after the last epoch), its test part is scored.
+    """
+
+    kind: Literal["pooled-cv", "train-cv", "official"] = "pooled-cv"
+    folds: int = Field(default=5, ge=2, le=100)
+    repeats: int = Field(default=1, ge=1, le=1000)
+    grouped: bool = False  # no group (lesion, patient) on both sides of a fold
+
+    @model_validator(mode="after")
+    def _official_is_one_split(self) -> Protocol:
+        if self.kind == "official" and self.grouped:
+            raise ValueError("`grouped` has no meaning for the official split, which is taken as it is")
+        if self.kind == "official" and "folds" in self.model_fields_set:
+            raise ValueError("`folds` has no meaning for the official split, which is one fold; remove it")
+        return self
+
+
+class Task(Section):
+    """One key of `datasets`: a source with a protocol."""
+
+    source: Source
+    protocol: Protocol = Protocol()
+    images_per_class: int | None = Field(default=None, ge=2)  # a random subset, drawn by `split`; None: all images

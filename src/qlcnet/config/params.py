@@ -1,0 +1,86 @@
+"""The whole of params.yaml, and the sections that change no result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from qlcnet.config.circuits import QUBITS, Circuit
+from qlcnet.config.data import Task
+from qlcnet.config.models import Backbone, Model
+from qlcnet.config.section import Name, Section
+from qlcnet.config.training import Training
+
+
+class Report(Section):
+    """What the report shows and how its intervals are drawn."""
+
+    title: str = "Does the quantum part help?"
+    bootstrap: int = Field(default=1000, ge=100)  # resamples of the out-of-fold table for the 95 % intervals
+    examples: int = Field(default=4, ge=1, le=16)  # images a class in the example figure
+
+
+class Tuning(Section):
+    """The space that `qlcnet tune` searches; a key with one choice is held fixed. Never changes a result."""
+
+    learning_rate: tuple[float, float] = (1e-4, 1e-2)  # low, high; log-uniform
+    batch_size: tuple[int, ...] = (32, 64, 128)
+    schedule: tuple[Literal["constant", "cosine", "one-cycle"], ...] = ("constant", "cosine", "one-cycle")
+    class_weights: tuple[Literal["none", "balanced"], ...] = ("none",)
+    metric: Literal["val_accuracy", "val_balanced_accuracy", "val_auc_macro", "val_auc_micro"] = "val_auc_macro"
+
+
+class Data(Section):
+    """Where `fetch` looks before it downloads, and mirrors to download from. Never changes a result."""
+
+    search_path: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()  # base URLs; the file's name is appended
+
+
+class Execution(Section):
+    """Where fits run. Never changes a result."""
+
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    scheduler: str | None = None  # address of a Dask scheduler
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: int = Field(default=42, ge=0)
+    datasets: dict[Name, Task] = Field(min_length=1)
+    circuits: dict[Name, Circuit] = Field(default_factory=dict)
+    models: dict[Name, Model] = Field(min_length=1)
+    backbones: dict[Name, Backbone] = Field(min_length=1)
+    training: Training = Training()
+    report: Report = Report()
+    data: Data = Data()
+    execution: Execution = Execution()
+    tuning: Tuning = Tuning()
+
+    @field_validator("backbones", mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: Any) -> Any:
+        return {k: v or {} for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _inputs_exist(self) -> Params:
+        for name, model in self.models.items():
+            for text in model.inputs:
+                if text in ("image", "grey"):
+                    continue
+                circuit, _, channel = text.removeprefix("quanv:").partition("/")
+                if not text.startswith("quanv:") or (channel and not channel.isdigit()):
+                    raise ValueError(
+                        f"models.{name}.inputs: {text!r} is no input; "
+                        "allowed: image, grey, quanv:<circuit>, quanv:<circuit>/<channel>"
+                    )
+                if circuit not in self.circuits:
+                    known = ", ".join(self.circuits) or "none"
+                    raise ValueError(f"models.{name}.inputs: no circuit {circuit!r} under `circuits` (there: {known})")
+                most = QUBITS * (3 if self.circuits[circuit].colour == "channels" else 1)
+                if channel and int(channel) >= most:
+                    raise ValueError(f"models.{name}.inputs: {text!r}: {circuit} has the channels 0 to {most - 1}")
+        return self

@@ -1,0 +1,55 @@
+"""Reads params.yaml; every wrong key is named, with what was given and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from qlcnet.config.params import Params
+
+
+class ParamsError(ValueError):
+    """params.yaml cannot be used; the message names each key, what was given and what is allowed."""
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and validate a params file. Raises ParamsError naming every wrong key."""
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; run in the project's folder, or `qlcnet study use demo`") from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: expected keys such as `datasets:` and `models:`, found {type(raw).__name__}")
+    return parse_params(raw, str(path))
+
+
+def parse_params(raw: Mapping[str, Any], origin: str = "params") -> Params:
+    """Validate params that are already parsed YAML. Raises ParamsError naming every wrong key."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        count = "1 wrong key" if len(lines) == 1 else f"{len(lines)} wrong keys"
+        raise ParamsError("\n  ".join([f"{origin}: {count}", *lines])) from None
+
+
+def _explain(item: Any) -> str:
+    loc = [str(part) for part in item["loc"]]
+    # pydantic puts the tag of a tagged union (the source's kind) behind its key; nobody wrote it in params.yaml
+    key = ".".join(
+        part for i, part in enumerate(loc) if part != "[key]" and not (i and loc[i - 1] == "source" and i == 3)
+    )
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key (given {item['input']!r}); remove it or correct its spelling"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    if item["type"] == "value_error":
+        return f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"])
+    return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]} (given {item['input']!r})"

@@ -1,0 +1,56 @@
+"""Every call to git. Where git is missing, or a folder is in no repository, the answer is None or empty."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+# a hook or `git rebase -x` sets these for the repository that it runs in, which need not be the one asked about
+INHERITED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+
+
+class Repository(NamedTuple):
+    """The working tree that a folder is in, and git's common directory, which all working trees share."""
+
+    top: Path
+    common: Path
+
+
+def repository_of(folder: Path) -> Repository | None:
+    """The repository that holds `folder`."""
+    answer = _git(folder, "rev-parse", "--show-toplevel", "--git-common-dir")
+    if answer is None:
+        return None
+    top, common = ((folder / line).resolve() for line in answer.splitlines())
+    return Repository(top, common)
+
+
+def working_trees(folder: Path) -> list[Path]:
+    """The top folders of all working trees of the repository that holds `folder`."""
+    lines = (_git(folder, "worktree", "list", "--porcelain") or "").splitlines()
+    return [Path(line.removeprefix("worktree ")).resolve() for line in lines if line.startswith("worktree ")]
+
+
+def head(folder: Path) -> str | None:
+    """The commit that is checked out."""
+    answer = _git(folder, "rev-parse", "HEAD")
+    return answer.strip() if answer else None
+
+
+def differs(folder: Path, paths: tuple[str, ...]) -> bool | None:
+    """Whether any of `paths`, relative to `folder`, differs from the commit."""
+    answer = _git(folder, "status", "--porcelain", "--", *paths)
+    return None if answer is None else bool(answer.strip())
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    environment = {name: value for name, value in os.environ.items() if name not in INHERITED}
+    try:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, env=environment
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout
