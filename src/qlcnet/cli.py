@@ -8,6 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qlcnet.fit.store import FoldStore
+    from qlcnet.paths import Project
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -80,10 +85,15 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument("name", nargs="?", help="a name that `qlcnet study list` prints")
 
     store = _command(commands, "store", "look after finished fits", "qlcnet store export fits.tar", _store)
-    store.add_argument("action", choices=("list", "prune", "export", "import"))
+    store.add_argument("action", choices=("list", "prune", "export", "import", "adopt"))
     store.add_argument("archive", nargs="?", type=Path, help="a .tar file, for export and import")
     store.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="prune: only fits older than this")
     store.add_argument("--dry-run", action="store_true", help="prune: say what would go, remove nothing")
+
+    store.add_argument(
+        "--check", type=int, default=3, metavar="N", help="adopt: fit so many again, and compare (default 3)"
+    )
+    store.add_argument("--seed", type=int, default=0, help="adopt: which ones (default 0)")
 
     plan = _command(commands, "plan", "fits to do, predicted time, memory and disk", "qlcnet plan --workers 8", _plan)
     plan.add_argument("--workers", help="predict for so many workers (default: those of this machine)")
@@ -233,11 +243,25 @@ def _store(options: argparse.Namespace) -> int:
         verb = "would remove" if options.dry_run else "removed"
         size = sum(entry.size for entry in gone) / 1e6
         print(f"{verb} {len(gone)} fits that neither results/ nor params.yaml uses, {size:.1f} MB")
+    elif options.action == "adopt":
+        return _adopt(options, project, store)
     elif options.action == "export":
         print(f"{store.export(options.archive)} fits written to {options.archive}")
     else:
         print(f"{store.import_(options.archive)} fits taken from {options.archive}")
     return 0
+
+
+def _adopt(options: argparse.Namespace, project: Project, store: FoldStore) -> int:
+    from qlcnet import machine
+    from qlcnet.config import load_params
+    from qlcnet.grid.adopt import adopt, refit_here
+
+    params = load_params(project.params)
+    refit = refit_here(params, project.root, machine.cores())
+    result = adopt(params, project.root, store, options.check, refit, options.seed)
+    print(result)
+    return 1 if result.differ else 0
 
 
 def _plan(options: argparse.Namespace) -> int:

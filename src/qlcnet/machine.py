@@ -1,4 +1,4 @@
-"""What this machine offers to fits: cores and memory within the limits of its container, accelerators and their memory.
+"""What this machine is and offers: cores and memory within its container's limits, accelerators, its kind of CPU.
 
 Read from the kernel's files and from nvidia-smi: importing torch to ask it would take seconds.
 """
@@ -6,6 +6,7 @@ Read from the kernel's files and from nvidia-smi: importing torch to ask it woul
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -66,6 +67,70 @@ def free_accelerator_memory(device: str) -> int | None:
         return int(answer) << 20  # nvidia-smi says MiB
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
+
+
+# --- what decides the last bits of a float32 sum --------------------------------------------------------------------
+
+# of the kernel's flags, what each class of instructions needs; the first that is there whole counts
+INSTRUCTIONS = {
+    "AVX512": {"avx512f", "avx512bw", "avx512vl", "avx512dq"},
+    "AVX2": {"avx2", "fma"},
+    "AVX": {"avx"},
+    "SVE": {"sve"},
+    "NEON": {"asimd"},
+}
+# Set, they change which instructions or precision torch and its libraries take. recorded with every fit
+NUMERIC_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+
+
+def cpu_vendor(root: Path = ROOT) -> str:
+    """As the processor says it: AuthenticAMD, GenuineIntel; on ARM the number of who made it, else the architecture."""
+    known = _cpu_entries(root)
+    return known.get("vendor_id") or known.get("CPU implementer") or platform.machine() or "unknown"
+
+
+def instructions(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> str:
+    """The widest class of INSTRUCTIONS that oneDNN may use here: what the CPU has, up to ONEDNN_MAX_CPU_ISA."""
+    known = _cpu_entries(root)
+    flags = set((known.get("flags") or known.get("Features") or "").split())
+    there = [name for name, needed in INSTRUCTIONS.items() if needed <= flags]
+    most = environment.get("ONEDNN_MAX_CPU_ISA") or environment.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
+    if most.upper() in ("DEFAULT", "ALL") or most.upper().startswith("AVX10"):
+        return there[0] if there else "none known"
+    bound = most.upper().split("_")[0]
+    order = list(INSTRUCTIONS)
+    below = [name for name in there if bound in order and order.index(name) >= order.index(bound)]
+    return below[0] if below else "SSE4.1" if "sse4_1" in flags else "none known"
+
+
+def numeric_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Those of NUMERIC_VARIABLES that are set."""
+    return {name: environment[name] for name in NUMERIC_VARIABLES if environment.get(name)}
+
+
+def _cpu_entries(root: Path) -> dict[str, str]:
+    """The first processor of /proc/cpuinfo."""
+    try:
+        text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.split("\n\n", 1)[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+# --- the kernel's files ---------------------------------------------------------------------------------------------
 
 
 def _control_groups(root: Path, controller: str) -> Iterator[Path]:

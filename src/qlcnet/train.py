@@ -13,7 +13,7 @@ from qlcnet.cost.room import auto_workers, deal, most_memory
 from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.executors import Engine, LocalEngine, OnEvent, count_in_a_worker
-from qlcnet.grid.grid import DECIDING, Grid, circuits_of, link_results, note_inputs, plan_grid
+from qlcnet.grid.grid import DECIDING, Grid, circuits_of, link_results, plan_grid
 from qlcnet.grid.progress import ProgressBar
 from qlcnet.grid.run import run_grid
 from qlcnet.paths import Project
@@ -51,7 +51,6 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
             bar.predicted,
         )
         link_results(grid, store, Project(root).fits)
-        note_inputs(root, task, Project(root).fits)
         tracker.complete(seconds=time.perf_counter() - started)
     finally:
         bar.close()

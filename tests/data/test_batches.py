@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from qlcnet.config import Augmentation
-from qlcnet.data.batches import Batches, InputArray, Statistics, batch_sizes, stream
+from qlcnet.data.batches import Batches, InputArray, Statistics
+from qlcnet.data.batching import batch_sizes
+from qlcnet.data.streams import stream
 
 N, H, W = 40, 6, 5
 NONE = Augmentation(flip_horizontal=False)

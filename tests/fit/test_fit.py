@@ -78,7 +78,7 @@ def test_facts_count_images_circuits_and_channels(usual: FitResult) -> None:
         "hardware_quanvolution": SIDE**2 * IMAGES,
         "hardware_head": 0,
     }
-    assert usual.facts["normalisation"]["channels"] == ["image", "quanv:ry"]
+    assert usual.facts["normalisation"]["channels"] == [1, 4]
 
 
 def test_normalisation_and_weights_know_the_training_rows_only(usual: FitResult) -> None:
@@ -134,17 +134,17 @@ def test_class_weights_weigh_the_loss_by_the_training_rows() -> None:
 @pytest.mark.parametrize(
     ("model", "colour", "channels"),
     [
-        ({"inputs": ["image", "quanv:ry"], "fusion": "separate"}, False, ["image", "quanv:ry"]),
-        ({"inputs": ["grey"]}, True, ["grey"]),
-        ({"inputs": ["image", "quanv:ry/0"], "head": "sine"}, True, ["image", "quanv:ry/0"]),
-        ({"inputs": ["quanv:ry/3"], "head": "quantum"}, False, ["quanv:ry/3"]),
+        ({"inputs": ["image", "quanv:ry"], "fusion": "separate"}, False, [1, 4]),
+        ({"inputs": ["grey"]}, True, [1]),
+        ({"inputs": ["image", "quanv:ry/0"], "head": "sine"}, True, [3, 1]),
+        ({"inputs": ["quanv:ry/3"], "head": "quantum"}, False, [1]),
     ],
 )
-def test_inputs_fusions_and_heads(model: dict[str, Any], colour: bool, channels: list[str]) -> None:
+def test_inputs_fusions_and_heads(model: dict[str, Any], colour: bool, channels: list[int]) -> None:
     data = make_data(colour=colour)
     fit = fit_fold(make_spec(model, epochs=1), data)
     assert fit.facts["normalisation"]["channels"] == channels
-    assert fit.facts["input_shape"] == [sum(data.input(text).channels for text in channels), SIDE, SIDE]
+    assert fit.facts["input_shape"] == [sum(channels), SIDE, SIDE]
     assert np.isfinite(fit.predictions["probabilities"]).all()
     separate = model.get("fusion") == "separate"
     assert any(name.startswith("backbones.1.") for name in fit.weights) is separate

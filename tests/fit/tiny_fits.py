@@ -10,7 +10,7 @@ import torch
 from qlcnet.config import Backbone, Model, Training
 from qlcnet.data.batches import InputArray
 from qlcnet.data.fold_table import FoldTable
-from qlcnet.fit.fitting import FitData
+from qlcnet.fit.data import FitData
 from qlcnet.fit.spec import FitSpec
 
 IMAGES, SIDE, CLASSES = 30, 12, 3

@@ -22,8 +22,9 @@ import pytest
 from qlcnet.cost.workload import NetworkKind, NetworkSize
 from qlcnet.fit.fold_folder import read_config, read_history, read_provenance
 from qlcnet.fit.spec import FitResult, FitSpec
+from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.grid.executors import EngineError
-from qlcnet.grid.grid import link_results, note_inputs
+from qlcnet.grid.grid import link_results
 from qlcnet.grid.run import RESTARTS, GridError, run_grid
 from tests.grid.conftest import Reference
 from tests.grid.projects import TASK, Record, bytes_of, make_project, plan, run_locally
@@ -202,12 +203,13 @@ def test_a_fit_of_other_packages_is_another_fit(tmp_path: Path, monkeypatch: pyt
 
 
 def test_inputs_of_the_report_are_noted_beside_the_fits(tmp_path: Path) -> None:
-    make_project(tmp_path)
-    note = tmp_path / "results" / TASK / "inputs.json"
+    params = make_project(tmp_path)
 
     def noted() -> dict[str, str]:
-        note_inputs(tmp_path, TASK, tmp_path / "results")
-        return dict(json.loads(note.read_text()))
+        grid, store = plan(params, tmp_path)
+        grid.specs = []  # nothing of it was fitted
+        link_results(grid, store, tmp_path / "results")
+        return TaskFacts.read(tmp_path / "results" / TASK).shown
 
     first = noted()
     assert set(first) == {f"raw/{TASK}/about.json", f"quanvolved/{TASK}/ry/circuit.json"}

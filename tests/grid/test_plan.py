@@ -20,8 +20,8 @@ from qlcnet.cost.calibration import finished_fits, probed_here
 from qlcnet.cost.cost_model import DEFAULTS, CostModel, terms
 from qlcnet.cost.room import IMPORTS, MARGIN, worker_memory
 from qlcnet.cost.schedule import makespan, simulate
-from qlcnet.cost.workload import NetworkSize, TaskShape, Work, evaluation_batch
-from qlcnet.data.batches import batch_sizes
+from qlcnet.cost.workload import NetworkSize, TaskShape, Work
+from qlcnet.data.batching import batch_sizes, predict_batch
 from qlcnet.fit.fold_folder import read_config, read_provenance
 from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
@@ -78,11 +78,8 @@ def test_steps_are_counted_as_batches_are_made(reference: Reference, train: int)
     assert (counted.evaluated_images, counted.evaluation_batches) == (3 * 300 + 10, 3 * 2 + 1)
 
 
-def test_the_batch_of_evaluation_is_that_of_the_fit() -> None:
-    from qlcnet.fit.fitting import predict_batch
-
+def test_a_batch_of_predictions_keeps_large_images_small() -> None:
     sizes = [(8, 8), (28, 28), (32, 32), (33, 32), (64, 64), (224, 224), (512, 512)]
-    assert [evaluation_batch(*size) for size in sizes] == [predict_batch(*size) for size in sizes]
     assert [predict_batch(*size) for size in sizes] == [256, 256, 256, 248, 64, 16, 16]
 
 

@@ -15,6 +15,8 @@ from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import ImageSet
 from qlcnet.fit.fold_folder import CONFIG, HISTORY, PREDICTIONS, WEIGHTS, fold_path
+from qlcnet.fit.identity import settings_of
+from qlcnet.fit.task_facts import TaskFacts
 
 SMALL: dict[str, Any] = {
     "datasets": {
@@ -33,7 +35,8 @@ SMALL: dict[str, Any] = {
     "report": {"bootstrap": 100, "title": "A study of spots"},
 }
 CLASS_NAMES = ("naevus", "melanoma", "benign keratosis", "vascular lesion")
-TUPLE = {"torch": "2.15.0", "threads": 1, "layout": "channels_last", "device": "cpu", "precision": "float32"}
+COMPUTED_ON = {"vendor": "AuthenticAMD", "torch": "AVX512", "onednn": "AVX512", "products": "oneDNN", "variables": {}}
+NUMERICS = {"torch": "2.15.0", "threads": 1, "layout": "channels_last", "device": "cpu", "precision": "float32"}
 
 
 def make_params(**sections: Any) -> Params:
@@ -52,6 +55,7 @@ def make_study(root: Path, params: Params | None = None, images: int = 120, seed
         folds.write(root / "data/folds" / f"{task}.csv")
         for name in params.circuits:
             make_circuit(root / "data/quanvolved" / task, name, image_set, params)
+        make_facts(params, task, image_set).write(root / "results/folds" / task)
         for backbone in params.backbones:
             for model in params.models:
                 skill = rng.uniform(0.8, 1.6)
@@ -60,6 +64,25 @@ def make_study(root: Path, params: Params | None = None, images: int = 120, seed
                         folder = fold_path(root / "results/folds", task, backbone, model, repeat, fold)
                         make_fold(folder, params, folds, image_set, skill, rng)
     return params
+
+
+def make_facts(params: Params, task: str, images: ImageSet) -> TaskFacts:
+    """What `train` leaves beside the fits of a task."""
+    settings = {
+        backbone: {
+            model: {
+                "backbone": canonical(of_backbone),
+                "model": canonical(of_model),
+                "training": canonical(params.training),
+            }
+            for model, of_model in params.models.items()
+        }
+        for backbone, of_backbone in params.backbones.items()
+    }
+    data = {"images": images.digest, "folds": "", "channels": {}}
+    return TaskFacts(
+        task, params.seed, images.class_names, canonical(params.datasets[task].protocol), data, settings, {}
+    )
 
 
 def make_images(rng: np.random.Generator, images: int) -> ImageSet:
@@ -126,17 +149,10 @@ def make_fold(
     quantum = bool(params.models[model].circuits)
     head = params.models[model].head.is_quantum
     config: dict[str, Any] = {
-        "task": task, "backbone": backbone, "model": model, "repeat": repeat, "fold": fold, "seed": params.seed,
-        "class_names": list(images.class_names),
-        "params": {
-            "backbone": canonical(params.backbones[backbone]),
-            "model": canonical(params.models[model]),
-            "training": {k: v for k, v in canonical(params.training).items() if k != "device"},
-            "protocol": canonical(params.datasets[task].protocol),
-        },
-        "data": {"images": images.digest, "folds": "", "channels": {}},
-        "tuple": TUPLE,
-        "sources": "",
+        "settings": settings_of(backbone, params.backbones[backbone], params.models[model], params.training, None),
+        "rows": [task, backbone, model, repeat, fold],
+        "numerics": NUMERICS,
+        "computed_on": COMPUTED_ON,
         "parameters": 609_111 + 1000 * list(params.backbones).index(backbone),
         "multiply_adds": 1_260_000,
         "circuit_evaluations": {
@@ -146,7 +162,7 @@ def make_fold(
         },
         "images": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "input_shape": [3 + 4 * quantum, 28, 28],
-        "normalisation": {"channels": ["image"], "mean": [0.5] * 3, "sd": [0.2] * 3},
+        "normalisation": {"channels": [3], "mean": [0.5] * 3, "sd": [0.2] * 3},
     }  # fmt: skip
     config["fingerprint"] = fingerprint(config)
     folder.mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_search_has_another_name_for_other_data_sources_or_settings(
     before = name()
     folds.write_bytes(folds.read_bytes() + b"\n")
     assert name() != before
-    monkeypatch.setattr(tune, "hash_of_sources", lambda: "other code")
+    monkeypatch.setattr(tune, "LOADED", SimpleNamespace(whole="other code"))
     assert name("classical") not in (classical, before)
 
 

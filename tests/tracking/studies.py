@@ -12,8 +12,10 @@ from safetensors.numpy import save
 
 from qlcnet.config import Backbone, Model, Training, canonical, fingerprint
 from qlcnet.fit.fold_folder import CONFIG, HISTORY, PREDICTIONS, WEIGHTS
+from qlcnet.fit.identity import settings_of
 from qlcnet.fit.spec import FitSpec
 from qlcnet.fit.store import FoldStore
+from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.grid.grid import Grid, link_results
 from qlcnet.paths import Project
 from qlcnet.tracking.backend import open_backend, tracking_uri
@@ -35,28 +37,27 @@ def make_grid(
 ) -> Grid:
     """A grid of task `spots`, lcnet_050 and the named models, as `plan_grid` makes it."""
     training = Training(epochs=EPOCHS, learning_rate=learning_rate)
-    grid = Grid("spots", [], {})
+    sections = {"backbone": Backbone(), "training": training}
+    settings = {name: canonical({**sections, "model": _model(name)}) for name in models}
+    protocol = {"kind": kind, "folds": folds, "repeats": 1}
+    data = {"images": "a" * 64, "folds": "b" * 64, "channels": {"ry": "c" * 64}}
+    facts = TaskFacts("spots", 42, tuple(CLASS_NAMES), protocol, data, {"lcnet_050": settings}, {})
+    grid = Grid("spots", [], {}, facts=facts)
     for name in models:
-        model = Model(inputs=("image", "quanv:ry") if name == "hybrid" else ("image",))
+        model = _model(name)
         for fold in range(folds):
-            params = {"backbone": Backbone(), "model": model, "training": training}
             config: dict[str, Any] = {
-                "task": "spots",
-                "backbone": "lcnet_050",
-                "model": name,
-                "repeat": 0,
-                "fold": fold,
-                "seed": 42,
-                "params": canonical({**params, "protocol": {"kind": kind, "folds": folds, "repeats": 1}}),
-                "data": {"images": "a" * 64, "folds": "b" * 64, "channels": dict.fromkeys(model.circuits, "c" * 64)},
-                "class_names": CLASS_NAMES,
-                "tuple": {
+                "settings": settings_of("lcnet_050", Backbone(), model, training, None),
+                "rows": {"validation": f"{kind} {folds} {fold}"},
+                "inputs": len(model.inputs),
+                "numerics": {
                     "torch": "2.15.0",
                     "threads": 1,
                     "layout": "channels_last",
                     "device": "cpu",
                     "precision": "float32",
                 },
+                "computed_on": {"vendor": "AuthenticAMD", "torch": "AVX512"},
             }
             config["fingerprint"] = fingerprint(config)
             spec = FitSpec(
@@ -65,6 +66,10 @@ def make_grid(
             grid.specs.append(spec)
             grid.configs[spec.fingerprint] = config
     return grid
+
+
+def _model(name: str) -> Model:
+    return Model(inputs=("image", "quanv:ry") if name == "hybrid" else ("image",))
 
 
 def history_of(spec: FitSpec) -> list[dict[str, float]]:

@@ -74,7 +74,7 @@ def test_runs_are_nested_and_hold_what_the_files_say(root: Path) -> None:
     assert (params | {"parameters": "1000", "circuit_evaluations.executed": "81"}).items() <= first["params"].items()
     assert first["datasets"] == parent["datasets"] == [("spots", "a" * 16)]
 
-    assert parent["tags"]["fingerprint"] == parent_fingerprint(list(grid.configs.values()))
+    assert parent["tags"]["fingerprint"] == parent_fingerprint([grid.describe(spec) for spec in grid.specs])
     assert parent["metrics"]["seconds_fit"] == [(0, 5.0)]
     assert parent["metrics"]["seconds_stage"] == [(0, 12.5)]
     assert {"oof_accuracy", "fold_mean_auc_macro", "fold_sd_loss", "oof_recall_2"} <= parent["metrics"].keys()

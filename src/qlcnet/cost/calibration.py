@@ -72,7 +72,7 @@ def probed_here(store: FoldStore, workers: int, probe: Callable[[int], list[Time
     Without `probe`: what it said before, of the nearest number of workers.
     """
     path = store.root.parent / "probe.json"
-    of = {"host": socket.gethostname(), "sources": LOADED}
+    of = {"host": socket.gethostname(), "code": LOADED.whole}
     known: dict[int, list[Timed]] = {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

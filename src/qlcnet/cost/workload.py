@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qlcnet.config import Backbone, Model, Protocol, Source, Task, fingerprint
+from qlcnet.data.batching import count_batches, count_evaluation_batches
 from qlcnet.fit.spec import DataPaths, FitSpec
 from qlcnet.whole import write_whole
 
@@ -134,11 +135,6 @@ class NetworkSize:
     parameters: int
 
 
-def evaluation_batch(height: int, width: int) -> int:
-    """As study.fit.predict_batch, which cannot be imported without torch (a test compares them)."""
-    return max(16, min(256, 256 * 32 * 32 // (height * width)))
-
-
 @dataclass(frozen=True)
 class Work:
     """One fit in numbers."""
@@ -156,13 +152,10 @@ class Work:
         """The work of a fit."""
         train, validation, test = shape.rows[spec.repeat, spec.fold]
         epochs, batch = spec.training.epochs, spec.training.batch_size
-        steps = train // batch + (train % batch > 1 or train < batch)  # as data.batches.batch_sizes (a test compares)
-        together = evaluation_batch(kind.height, kind.width)
-        evaluations = (epochs + 1) * -(-validation // together) + -(-test // together)
         return cls(
             spec.device,
-            steps * epochs,
-            evaluations,
+            count_batches(train, batch) * epochs,
+            count_evaluation_batches(validation, test, epochs, kind.height, kind.width),
             train * epochs,
             validation * (epochs + 1) + test,
             sum(kind.channels) * kind.height * kind.width,

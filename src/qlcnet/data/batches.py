@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +11,8 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from qlcnet.config import Augmentation
+from qlcnet.data.batching import batch_sizes, count_batches
+from qlcnet.data.streams import stream
 
 STATISTICS_VALUES = 1 << 20  # decoded at a time: 4 MB, which stay in the cache; 1,024 images of 224 px took 3 GB
 
@@ -100,21 +101,6 @@ class Statistics:
         return mean, np.where(sd < 1e-6, 1.0, sd)
 
 
-def stream(seed: int, purpose: str, *numbers: int) -> int:
-    """A 63-bit seed of its own for each (seed, purpose, numbers), for example (42, "order", repeat, fold, epoch)."""
-    text = ":".join([str(seed), purpose, *map(str, numbers)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def batch_sizes(rows: int, batch_size: int) -> list[int]:
-    """Sizes of the batches of an epoch. A last batch of one sample joins the one before: BatchNorm at 1x1 needs two."""
-    full, rest = divmod(rows, batch_size)
-    sizes = [batch_size] * full + ([rest] if rest else [])
-    if rest == 1 and full:
-        sizes[-2:] = [batch_size + 1]
-    return sizes
-
-
 @dataclass
 class Batches:
     """An iterable of (x, y): x float32 (B, C, H, W) in channels_last memory, normalised; y int64 (B,).
@@ -150,7 +136,7 @@ class Batches:
         self._grow = torch.arange(height, device=device), torch.arange(width, device=device)
 
     def __len__(self) -> int:
-        return len(batch_sizes(len(self.rows), self.batch_size))
+        return count_batches(len(self.rows), self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rows, generator, shots = self._rows, None, None

@@ -12,7 +12,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from qlcnet.evidence.metrics import check_predictions
-from qlcnet.fit.fold_folder import PREDICTIONS, read_config
+from qlcnet.fit.fold_folder import PREDICTIONS
+from qlcnet.fit.task_facts import TaskFacts
 
 VALIDATION, TEST = 0, 1  # `part` of a row of predictions.safetensors
 # Which part is scored. The set's own split has a test part, and its validation part is watched in training.
@@ -120,7 +121,8 @@ def _read(folder_of_model: Path, part: int) -> OOFTable:
     if not folders:
         raise FileNotFoundError(f"no fold folders below {folder_of_model}: run `qlcnet train <task>`, or `dvc repro`")
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("repeat", "fold", "index", "target", "probabilities")}
-    config = read_config(next(iter(folders.values())))
+    task, backbone, model = folder_of_model.parts[-3:]
+    class_names = TaskFacts.read(folder_of_model.parents[1]).class_names
     for (repeat, fold), folder in folders.items():
         arrays = load_file(folder / PREDICTIONS)
         rows = np.flatnonzero(arrays["part"] == part)
@@ -129,13 +131,13 @@ def _read(folder_of_model: Path, part: int) -> OOFTable:
             try:
                 check_predictions(arrays["target"][rows], arrays["probabilities"][rows])
             except ValueError as error:
-                raise OOFError(f"{_name(config)}, repeat {repeat}, fold {fold}: {error}") from None
+                raise OOFError(f"{task}/{backbone}/{model}, repeat {repeat}, fold {fold}: {error}") from None
         columns["repeat"].append(np.full(len(rows), repeat))
         columns["fold"].append(np.full(len(rows), fold))
         for name in ("index", "target", "probabilities"):
             columns[name].append(arrays[name][rows])
     joined = {name: np.concatenate(values) for name, values in columns.items()}
-    return OOFTable(config["task"], config["backbone"], config["model"], tuple(config["class_names"]), **joined)
+    return OOFTable(task, backbone, model, class_names, **joined)
 
 
 def _check_coverage(table: OOFTable, expected: np.ndarray) -> None:
@@ -159,7 +161,3 @@ def _check_coverage(table: OOFTable, expected: np.ndarray) -> None:
         if targets is not None and (targets != of_repeat.target).any():
             raise OOFError(f"{name}, repeat {repeat}: targets differ from those of repeat {table.repeats[0]}; {remedy}")
         targets = of_repeat.target
-
-
-def _name(config: dict[str, str]) -> str:
-    return f"{config['task']}/{config['backbone']}/{config['model']}"

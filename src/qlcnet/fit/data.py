@@ -1,19 +1,67 @@
-"""Opens the arrays of a task for its fits: memory-mapped, so that workers of one machine share the pages."""
+"""The arrays of a task for its fits: memory-mapped, so that workers of one machine share the pages."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from qlcnet.data.batches import InputArray
+from qlcnet.data.batches import InputArray, Statistics
 from qlcnet.data.fold_table import FoldTable
-from qlcnet.fit.fitting import FitData
 from qlcnet.fit.spec import DataPaths
+
+
+@dataclass
+class FitData:
+    """The arrays of one task: inputs by name (`image`, `quanv:<circuit>`), labels (N,), folds, class names.
+
+    `patches` counts the circuit's positions on one image, by circuit; `circuit_runs` the QNode evaluations that the
+    stored channels took.
+    """
+
+    arrays: dict[str, InputArray]
+    labels: Tensor
+    folds: FoldTable
+    class_names: tuple[str, ...]
+    patches: dict[str, int] = field(default_factory=dict)
+    circuit_runs: dict[str, int] = field(default_factory=dict)
+    _statistics: dict[str, Statistics] = field(default_factory=dict, repr=False)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images, to which all inputs are brought."""
+        height, width = self.arrays["image"].stored.shape[1:3]
+        return int(height), int(width)
+
+    def input(self, text: str) -> InputArray:
+        """The array behind an entry of a model's `inputs`."""
+        if text == "grey":
+            image = self.arrays["image"]
+            return InputArray("grey", image.stored, luma=image.stored.shape[3] == 3)
+        name, _, channel = text.partition("/")
+        array = self.arrays[name]
+        if not channel:
+            return array
+        if int(channel) >= array.channels:
+            raise ValueError(f"input {text!r}: {name} has channels 0 to {array.channels - 1}")
+        return InputArray(text, array.stored, array.scale, array.offset, int(channel), shots=array.shots)
+
+    def statistics(self, text: str) -> Statistics:
+        """Per-image sums of an input, computed once a process."""
+        if text not in self._statistics:
+            self._statistics[text] = Statistics.of(self.input(text))
+        return self._statistics[text]
+
+    def to(self, device: str) -> FitData:
+        """The same data with images and labels on `device`."""
+        arrays = {name: array.to(device) for name, array in self.arrays.items()}
+        return FitData(arrays, self.labels.to(device), self.folds, self.class_names, self.patches, self.circuit_runs)
 
 
 def open_fit_data(paths: DataPaths, circuits: Collection[str]) -> FitData:

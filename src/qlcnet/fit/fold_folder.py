@@ -29,11 +29,16 @@ def files_of(config: Mapping[str, Any], result: FitResult) -> dict[str, bytes]:
     from safetensors.numpy import save as save_arrays
 
     return {
-        CONFIG: (json.dumps({**config, **result.facts}, indent=1, sort_keys=True) + "\n").encode(),
+        CONFIG: config_text({**config, **result.facts, "computed_on": result.computed_on}).encode(),
         HISTORY: _history_csv(result.history).encode(),
         PREDICTIONS: save_arrays({name: np.ascontiguousarray(a) for name, a in result.predictions.items()}),
         WEIGHTS: save_arrays(result.weights),
     }
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """The text of config.json and provenance.json."""
+    return json.dumps(config, indent=1, sort_keys=True) + "\n"
 
 
 def _history_csv(history: list[dict[str, float]]) -> str:

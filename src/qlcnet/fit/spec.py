@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qlcnet.config import Backbone, Model, Training
-from qlcnet.fit.code import LOADED
 from qlcnet.paths import Project
 
 
@@ -30,7 +29,8 @@ class FitSpec:
     training: Training
     device: str  # "cpu" or "cuda"; `auto` is resolved before
     fingerprint: str = ""
-    sources: str = LOADED  # hash of the code that it was planned for
+    code: str = ""  # digest of the code that it was planned for
+    words: frozenset[str] = frozenset()  # of its settings, by which fit.code finds it
 
     @property
     def name(self) -> str:
@@ -71,10 +71,11 @@ class FitResult:
     facts: dict[str, Any]
     seconds: float
     host: str = ""  # where it ran, if the engine says so
+    computed_on: dict[str, Any] = field(default_factory=dict)  # see fit.computed_on
 
     def save(self, path: Path) -> None:
         """Write all of it to an .npz file, without pickle."""
-        rest = json.dumps([self.history, self.facts, self.seconds, self.host])
+        rest = json.dumps([self.history, self.facts, self.seconds, self.host, self.computed_on])
         predictions = {f"predictions/{name}": array for name, array in self.predictions.items()}
         weights = {f"weights/{name}": array for name, array in self.weights.items()}
         np.savez(path, rest=np.array(rest), **predictions, **weights)  # type: ignore[arg-type]
@@ -88,5 +89,5 @@ class FitResult:
                 group, _, key = name.partition("/")
                 if key:
                     groups[group][key] = arrays[name]
-            history, facts, seconds, host = json.loads(str(arrays["rest"]))
-        return cls(groups["predictions"], history, groups["weights"], facts, seconds, host)
+            history, facts, seconds, host, on = json.loads(str(arrays["rest"]))
+        return cls(groups["predictions"], history, groups["weights"], facts, seconds, host, on)

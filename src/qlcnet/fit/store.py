@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from qlcnet.fit.fold_folder import CONFIG, FILES, PROVENANCE, read_config, read_provenance
+from qlcnet.fit.fold_folder import CONFIG, FILES, PROVENANCE, config_text, read_provenance
 from qlcnet.whole import sync_folder, whole_file, write_synced
 
 log = logging.getLogger("qlcnet")
@@ -34,7 +34,7 @@ class Entry:
     """One fit of the store."""
 
     fingerprint: str
-    name: str  # task/backbone/model/repeat-r/fold-k
+    name: str  # task/backbone/model/repeat-r/fold-k under which it was fitted; it may stand under others too
     size: int  # bytes
     seconds: float | None
     fitted_at: float  # seconds since the epoch
@@ -57,13 +57,30 @@ class FoldStore:
 
     def put(self, fingerprint: str, files: Mapping[str, bytes], provenance: Mapping[str, Any]) -> Path:
         """Keep a fit. One that is there already wins: two writers of one fingerprint write the same."""
-        contents = {**files, PROVENANCE: (json.dumps(provenance, indent=1, sort_keys=True) + "\n").encode()}
+        contents = {**files, PROVENANCE: config_text(provenance).encode()}
         beside = self._beside(fingerprint)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         for name, content in contents.items():
             write_synced(beside / name, content)
             (beside / name).chmod(0o444)  # hard-linked into results/: an edit there must not reach the store
+        return self._commit(beside, fingerprint)
+
+    def keep_as(self, former: str, fingerprint: str, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> Path:
+        """Keep a fit under another fingerprint and config.json too; large files are shared, the former one stays."""
+        known = {**read_provenance(self.path(former)), **provenance, "adopted_from": former}
+        beside = self._beside(fingerprint)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        for name in FILES:
+            if name != CONFIG:
+                _share(self.path(former) / name, beside / name)
+        for name, text in (
+            (CONFIG, config_text(config)),
+            (PROVENANCE, json.dumps(known, indent=1, sort_keys=True) + "\n"),
+        ):
+            write_synced(beside / name, text)
+            (beside / name).chmod(0o444)
         return self._commit(beside, fingerprint)
 
     def _commit(self, beside: Path, fingerprint: str) -> Path:
@@ -82,23 +99,18 @@ class FoldStore:
         """Put the fit's files, without provenance, at `destination`: hard links, or copies across file systems."""
         destination.mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            target = destination / name
-            target.unlink(missing_ok=True)
-            try:
-                os.link(self.path(fingerprint) / name, target)
-            except OSError:
-                shutil.copyfile(self.path(fingerprint) / name, target)
+            (destination / name).unlink(missing_ok=True)
+            _share(self.path(fingerprint) / name, destination / name)
 
     def entries(self) -> Iterator[Entry]:
         """All fits, by name."""
         found = []
         for folder in self.root.iterdir():
             if FINGERPRINT.fullmatch(folder.name) and (folder / CONFIG).is_file():
-                config = read_config(folder)
-                name = "{task}/{backbone}/{model}/repeat-{repeat}/fold-{fold}".format(**config)
+                known = read_provenance(folder)
                 size = sum(file.stat().st_size for file in folder.iterdir())
-                seconds = read_provenance(folder).get("seconds")
-                found.append(Entry(folder.name, name, size, seconds, (folder / CONFIG).stat().st_mtime))
+                name = str(known.get("name", "?"))
+                found.append(Entry(folder.name, name, size, known.get("seconds"), (folder / CONFIG).stat().st_mtime))
         yield from sorted(found, key=lambda entry: (entry.name, entry.fitted_at))
 
     def prune(self, keep: Collection[str], older_than_days: float = 0.0, dry_run: bool = False) -> list[Entry]:
@@ -162,6 +174,14 @@ class FoldStore:
             pid = folder.name.rpartition("-")[2]
             if pid.isdigit() and not psutil.pid_exists(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _share(file: Path, target: Path) -> None:
+    """A hard link, or a copy across file systems."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

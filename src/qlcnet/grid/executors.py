@@ -16,12 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qlcnet.fit import code
+from qlcnet.fit.code import is_current
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 
 if TYPE_CHECKING:
     from qlcnet.cost.workload import NetworkKind, NetworkSize
-    from qlcnet.fit.fitting import FitData
+    from qlcnet.fit.data import FitData
 
 log = logging.getLogger("qlcnet")
 
@@ -96,7 +96,7 @@ def check_sources(spec: FitSpec) -> None:
 
     What it loaded decides; what lies on disk, too, because some modules are imported when a fit needs them.
     """
-    if not code.LOADED == spec.sources == code.hash_of_sources():
+    if not is_current(spec.code, spec.words):
         raise SourcesChangedError("the sources changed while the grid ran; run again (finished fits are kept)")
 
 

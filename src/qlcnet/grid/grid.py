@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import itertools
-import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from qlcnet.config import Backbone, Params, canonical, fingerprint
+import numpy as np
+
+from qlcnet.config import Backbone, Params, canonical
 from qlcnet.cost.workload import CountNetworks, NetworkKind, TaskShape, Work, count_sizes
-from qlcnet.fit.code import FIT_PACKAGES, hash_of_sources
+from qlcnet.fit.code import LOADED
 from qlcnet.fit.fold_folder import fold_path
+from qlcnet.fit.identity import NOT_A_SETTING, Identity, numerics_of, rows_of, seeds_of, settings_of, words_of
 from qlcnet.fit.spec import DataPaths, FitSpec
 from qlcnet.fit.store import FoldStore
+from qlcnet.fit.task_data import TaskData, data_of
+from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.machine import accelerators
 
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
 DECIDING = ("src", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 
 
-class NotPreparedError(FileNotFoundError):
-    """A stage before `train` has not run; the message names it."""
-
-
 @dataclass
 class Grid:
-    """All fits of a task in the order of params.yaml, and which of them the store lacks."""
+    """All fits of a task in the order of params.yaml, and which of them the store lacks.
+
+    Equal fits under several names are one fit of the store, and once in `todo`.
+    """
 
     task: str
     specs: list[FitSpec]
-    configs: dict[str, dict[str, Any]]  # fingerprint -> config.json but for what the fit adds
+    configs: dict[str, dict[str, Any]]  # by fingerprint: config.json but for what the fit adds
     todo: list[FitSpec] = field(default_factory=list)
     shape: TaskShape | None = None
     colours: Mapping[str, str] = field(default_factory=dict)  # the `colour` setting of each circuit
+    facts: TaskFacts | None = None
+
+    def describe(self, spec: FitSpec) -> dict[str, Any]:
+        """config.json of a fit with its names and all of its settings."""
+        assert self.facts is not None
+        names = (spec.backbone_name, spec.model_name, spec.repeat, spec.fold)
+        return self.facts.describe(*names, self.configs[spec.fingerprint])
 
     def kind(self, spec: FitSpec) -> NetworkKind:
         """The kind of network that a fit trains."""
@@ -69,47 +78,48 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     """Every fit of `task` with its fingerprint; imports no torch. NotPreparedError where a stage has not run."""
     from qlcnet.data.fold_table import FoldTable
 
-    digests = data_digests(root, task, circuits_of(params))
     paths = DataPaths.of(root, task)
-    folds = FoldTable.read(paths.folds)
-    class_names = digests.pop("class_names")
-    numerics = numerics_of(params)
-    sources = hash_of_sources()
-    training = {
-        key: value for key, value in canonical(params.training).items() if key != "device"
-    }  # in the tuple, resolved
+    known = data_of(root, task, circuits_of(params))
+    folds, labels = FoldTable.read(paths.folds), np.load(paths.raw / "labels.npy", mmap_mode="r")
+    rows = {key: rows_of(folds.split(*key), labels) for key in itertools.product(folds.repeats, folds.folds)}
     weights = {name: weights_digest(name, backbone, root) for name, backbone in params.backbones.items()}
-    grid = _empty_grid(params, task, TaskShape.of_files(paths, folds, len(class_names)))
-    for spec in _specs(params, task, folds.repeats, folds.folds, numerics["device"]):
-        config = {
-            "task": task,
-            "backbone": spec.backbone_name,
-            "model": spec.model_name,
-            "repeat": spec.repeat,
-            "fold": spec.fold,
-            "seed": params.seed,
-            "params": {
-                "backbone": canonical(spec.backbone),
-                "model": canonical(spec.model),
-                "training": training,
-                "protocol": canonical(params.datasets[task].protocol),
-            },
-            "data": {
-                "images": digests["images"],
-                "folds": digests["folds"],
-                "channels": {name: digests["channels"][name] for name in spec.model.circuits},
-                "pretrained": weights[spec.backbone_name],
-            },
-            "class_names": class_names,
-            "sources": sources,
-            "tuple": numerics,
-        }
-        config["fingerprint"] = fingerprint(config)
-        backbone = with_whole_path(spec.backbone, root)  # config.json keeps the path as it is in params.yaml
-        grid.specs.append(replace(spec, fingerprint=config["fingerprint"], sources=sources, backbone=backbone))
-        grid.configs[config["fingerprint"]] = config
-    grid.todo = [spec for spec in grid.specs if spec.fingerprint not in store]
+    grid = _empty_grid(params, task, TaskShape.of_files(paths, folds, len(known.class_names)))
+    for spec in _specs(params, task, folds.repeats, folds.folds, device_of(params)):
+        inputs = [known.input(text) for text in spec.model.inputs]
+        words = words_of(spec.model.head, spec.training) | {"fresh_shots" for one in inputs if one.get("shots")}
+        identity = Identity(
+            rows[spec.repeat, spec.fold],
+            len(known.class_names),
+            known.image_size,
+            inputs,
+            settings_of(spec.backbone_name, spec.backbone, spec.model, spec.training, weights[spec.backbone_name]),
+            seeds_of(params.seed, spec.repeat, spec.fold),
+            numerics_of(spec.device, spec.training.precision),
+            LOADED.digest(words),
+        )
+        backbone = with_whole_path(spec.backbone, root)
+        known_as = {"fingerprint": identity.fingerprint, "code": identity.code, "words": words}
+        grid.specs.append(replace(spec, backbone=backbone, **known_as))  # type: ignore[arg-type]
+        grid.configs[identity.fingerprint] = {**identity.to_json(), "fingerprint": identity.fingerprint}
+    missing = {spec.fingerprint: spec for spec in reversed(grid.specs) if spec.fingerprint not in store}
+    grid.todo = [spec for spec in grid.specs if missing.get(spec.fingerprint) is spec]
+    grid.facts = _facts_of(params, task, root, known)
     return grid
+
+
+def _facts_of(params: Params, task: str, root: Path, known: TaskData) -> TaskFacts:
+    training = {key: value for key, value in canonical(params.training).items() if key not in NOT_A_SETTING}
+    settings = {
+        backbone: {
+            model: {"backbone": canonical(of_backbone), "model": canonical(of_model), "training": training}
+            for model, of_model in params.models.items()
+        }
+        for backbone, of_backbone in params.backbones.items()
+    }
+    protocol = canonical(params.datasets[task].protocol)
+    return TaskFacts(
+        task, params.seed, known.class_names, protocol, known.digests, settings, _shown_digests(root, task)
+    )
 
 
 def with_whole_path(backbone: Backbone, root: Path) -> Backbone:
@@ -135,8 +145,7 @@ def expected_grid(params: Params, task: str) -> Grid | None:
     if shape is None:
         return None
     grid = _empty_grid(params, task, shape)
-    device = numerics_of(params)["device"]
-    grid.specs = list(_specs(params, task, range(shape.repeats), range(shape.folds), device))
+    grid.specs = list(_specs(params, task, range(shape.repeats), range(shape.folds), device_of(params)))
     grid.todo = list(grid.specs)
     return grid
 
@@ -156,68 +165,34 @@ def _specs(params: Params, task: str, repeats: Iterable[int], folds: Iterable[in
 
 
 def link_results(grid: Grid, store: FoldStore, results: Path) -> None:
-    """Make `results/<task>` hold exactly the grid's folds, taken from the store."""
+    """Make `results/<task>` hold exactly the grid's folds, taken from the store, and what is known of the task."""
+    assert grid.facts is not None
     shutil.rmtree(results / grid.task, ignore_errors=True)
     for spec in grid.specs:
         store.link(
             spec.fingerprint, fold_path(results, spec.task, spec.backbone_name, spec.model_name, spec.repeat, spec.fold)
         )
+    grid.facts.write(results / grid.task)
 
 
-def note_inputs(root: Path, task: str, results: Path) -> None:
-    """Write `results/<task>/inputs.json`: SHA-256 of what the report shows of a task besides its fits.
-
-    DVC cannot make the report depend on a list of folders; so its dependency, the fits, says when these have changed.
-    """
+def _shown_digests(root: Path, task: str) -> dict[str, str]:
+    """SHA-256 of what the report shows of a task besides its fits, by path below data/."""
     paths = DataPaths.of(root, task)
-    circuits = sorted(paths.quanvolved.glob("*/circuit.json"))
-    shown = [paths.raw / "about.json", *circuits, paths.quanvolved / "preview.png"]
-    found = {
+    shown = [
+        paths.raw / "about.json",
+        *sorted(paths.quanvolved.glob("*/circuit.json")),
+        paths.quanvolved / "preview.png",
+    ]
+    return {
         path.relative_to(root / "data").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in shown
         if path.is_file()
     }
-    (results / task).mkdir(parents=True, exist_ok=True)
-    (results / task / "inputs.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def data_digests(root: Path, task: str, circuits: Sequence[str]) -> dict[str, Any]:
-    """Digests of a task's images, folds and channels, and its class names; names the stage to run if one is missing."""
-    paths = DataPaths.of(root, task)
-    wanted = [
-        (paths.raw / "about.json", "fetch"),
-        (paths.folds, "split"),
-        *((paths.quanvolved / c / "circuit.json", "quanvolve") for c in circuits),
-    ]
-    for path, stage in wanted:
-        if not path.is_file():
-            raise NotPreparedError(
-                f"{path.relative_to(root)} is missing: run `qlcnet {stage} {task}` first, or `dvc repro`"
-            )
-    about = json.loads((paths.raw / "about.json").read_text(encoding="utf-8"))
-    cards = {c: json.loads((paths.quanvolved / c / "circuit.json").read_text(encoding="utf-8")) for c in circuits}
-    return {
-        "images": about["digest"],
-        "class_names": about["class_names"],
-        "folds": hashlib.sha256(paths.folds.read_bytes()).hexdigest(),
-        # the count of evaluations is part of a fit's record
-        "channels": {
-            name: {"digest": card["digest"], "qnode_evaluations": card["qnode_evaluations"]}
-            for name, card in cards.items()
-        },
-    }
-
-
-def numerics_of(params: Params) -> dict[str, Any]:
-    """What decides rounding: versions, threads, memory layout, device. Same tuple, same bytes."""
-    device = params.training.device
-    if device == "auto":
-        # a look at the device nodes instead of a 4 s import of torch; the worker finds out if torch cannot use it
-        device = "cuda" if accelerators() else "cpu"
-    return {
-        **{name: importlib.metadata.version(name) for name in FIT_PACKAGES},
-        "threads": 1,
-        "layout": "channels_last",
-        "device": device,
-        "precision": params.training.precision,
-    }
+def device_of(params: Params) -> str:
+    """`training.device`, resolved: cpu or cuda."""
+    if params.training.device != "auto":
+        return params.training.device
+    # a look at the device nodes instead of a 4 s import of torch; the worker finds out if torch cannot use it
+    return "cuda" if accelerators() else "cpu"

@@ -7,7 +7,8 @@ from pathlib import Path
 from qlcnet.config import Params
 from qlcnet.fit.fold_folder import CONFIG, read_config
 from qlcnet.fit.store import FoldStore, StoreError
-from qlcnet.grid.grid import NotPreparedError, plan_grid
+from qlcnet.fit.task_data import NotPreparedError
+from qlcnet.grid.grid import plan_grid
 from qlcnet.paths import Project
 
 

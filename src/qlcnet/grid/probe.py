@@ -16,7 +16,7 @@ from qlcnet.fit.spec import FitSpec
 from qlcnet.grid.executors import end_with_the_parent, worker_context
 
 if TYPE_CHECKING:
-    from qlcnet.fit.fitting import FitData
+    from qlcnet.fit.data import FitData
 
 IMAGES = {"lcnet_050": 5120, "lcnet_150": 2560}  # bound by layer calls, and by arithmetic; a second or two each
 WARM_UP, TIMES = 64, 2  # images; the faster of TIMES counts: other work only slows down
@@ -62,7 +62,7 @@ def made_up_fit(backbone: str, model: Model, side: int, images: int, epochs: int
 
     from qlcnet.cost.network_size import network_size
     from qlcnet.data.batches import InputArray
-    from qlcnet.fit.fitting import FitData
+    from qlcnet.fit.data import FitData
 
     total = images * 5 // 4
     rng, index = np.random.default_rng(0), np.arange(total)

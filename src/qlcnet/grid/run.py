@@ -247,6 +247,7 @@ class _Running:
         name, started = self.remaining[key].name, self.relay.first_start or self.opened
         provenance = {
             **self.provenance,
+            "name": name,
             "seconds": round(result.seconds, 3),
             "predicted_seconds": round(self.predicted[name], 3),
             "startup_seconds": round(started - self.opened, 3),  # of the grid: imports, until the first fit began

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from qlcnet.config import Params, Task, canonical
+from qlcnet.config import Params, Task
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
 from qlcnet.evidence.oof import OOFTable, read_oof, read_test
 from qlcnet.fit.fold_folder import FILES, fold_path, read_config, read_history
+from qlcnet.fit.identity import settings_of
 from qlcnet.paths import Project
 
 
@@ -106,7 +107,17 @@ class Study:
     @property
     def tuples(self) -> list[dict[str, Any]]:
         """Each tuple of package versions, threads, layout and device that some fit was made with, once."""
-        texts = {json.dumps(fit.config["tuple"], sort_keys=True) for model in self for fit in model.fits}
+        return self._distinct("numerics")
+
+    @property
+    def machines(self) -> list[dict[str, Any]]:
+        """Each kind of CPU, and each setting of variables that change numerics, that some fit was computed on, once."""
+        return self._distinct("computed_on")
+
+    def _distinct(self, key: str) -> list[dict[str, Any]]:
+        texts = {
+            json.dumps(fit.config[key], sort_keys=True) for model in self for fit in model.fits if key in fit.config
+        }
         return [json.loads(text) for text in sorted(texts)]
 
 
@@ -152,12 +163,7 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
 
 def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: Params, results: Path) -> ModelResults:
     protocol = params.datasets[task].protocol
-    settings = {
-        "backbone": canonical(params.backbones[backbone]),
-        "model": canonical(params.models[model]),
-        "training": canonical(params.training),
-        "protocol": canonical(protocol),
-    }
+    settings = settings_of(backbone, params.backbones[backbone], params.models[model], params.training, None)
     fits = []
     for repeat in folds.repeats:
         for fold in folds.folds:
@@ -166,8 +172,7 @@ def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: 
             if not all((folder / file).is_file() for file in FILES):
                 raise StudyError(f"the fit {name} is missing: {remedy}")
             config = read_config(folder)
-            # what a fit does not record (its device: part of the tuple) cannot differ
-            changed = [key for key in settings if not config["params"][key].items() <= settings[key].items()]
+            changed = [key for key in settings if not _same_settings(config["settings"][key], settings[key])]
             if changed:
                 raise StudyError(f"the fit {name} was made with other settings ({', '.join(changed)}): {remedy}")
             rows = read_history(folder)
@@ -179,3 +184,10 @@ def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: 
     if protocol.kind != "train-cv":
         test = test.rows(np.zeros(len(test), bool))
     return ModelResults(task, backbone, model, tuple(fits), oof, test)
+
+
+def _same_settings(recorded: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a section is as params.yaml has it; of pretrained weights a fit records the digest, not the path."""
+    return {k: v for k, v in recorded.items() if k != "pretrained"} == {
+        k: v for k, v in asked.items() if k != "pretrained"
+    }

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qlcnet.config import Params, Training, fingerprint
-from qlcnet.fit.code import hash_of_sources
+from qlcnet.fit.code import LOADED
+from qlcnet.fit.identity import numerics_of
 from qlcnet.fit.spec import DataPaths, FitSpec
-from qlcnet.grid.grid import data_digests, numerics_of, weights_digest, with_whole_path
+from qlcnet.fit.task_data import data_of
+from qlcnet.grid.grid import device_of, weights_digest, with_whole_path
 from qlcnet.paths import Project
 
 if TYPE_CHECKING:
     import optuna
 
     from qlcnet.data.fold_table import FoldTable
-    from qlcnet.fit.fitting import FitData
+    from qlcnet.fit.data import FitData
 
 log = logging.getLogger("qlcnet")
 PRUNE_AFTER = 5  # trials that run whole before the median of their epochs may stop others
@@ -63,7 +65,7 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     fold = data.folds.folds[0]
     spec = FitSpec(
         task, backbone, model, 0, fold, params.seed, with_whole_path(params.backbones[backbone], root),
-        params.models[model], params.training, numerics_of(params)["device"],
+        params.models[model], params.training, device_of(params),
     )  # fmt: skip
     study.optimize(lambda trial: _score(trial, spec, data, params), n_trials=trials, catch=(RuntimeError, ValueError))
     return _summary(study, params)
@@ -78,9 +80,9 @@ def study_name(params: Params, task: str, root: Path, model: str, backbone: str)
         "pretrained": weights_digest(backbone, params.backbones[backbone], root),
         "tuning": params.tuning,
         "seed": params.seed,
-        "data": data_digests(root, task, params.models[model].circuits),
-        "sources": hash_of_sources(),
-        "tuple": numerics_of(params),
+        "data": data_of(root, task, params.models[model].circuits).digests,
+        "code": LOADED.whole,
+        "numerics": numerics_of(device_of(params), params.training.precision),
     }
     return f"{task}/{backbone}/{model}/{fingerprint(decides)[:8]}"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from qlcnet.config import fingerprint
 
-Config = Mapping[str, Any]  # the content of a fold folder's config.json
+Config = Mapping[str, Any]  # config.json of a fold folder with the names under which it stands (TaskFacts.describe)
 LONGEST_VALUE = 5000  # characters of a tag; MLflow's own limit is 5,000 for tags and 6,000 for params
 # keys of config.json that the fit adds and that are worth a column
 FACTS = ("parameters", "multiply_adds", "circuit_evaluations", "images", "input_shape")
@@ -28,8 +28,12 @@ def model_name(config: Config) -> str:
 
 
 def parent_fingerprint(configs: Sequence[Config]) -> str:
-    """Fingerprint of a task x backbone x model: of its folds', so that any change that refits a fold changes it."""
-    return fingerprint(sorted(config["fingerprint"] for config in configs))
+    """Fingerprint of a task x backbone x model: of its names and of its folds', which any change of a fold changes.
+
+    Of its names too, since equal fits can stand under several.
+    """
+    names = [configs[0][name] for name in ("task", "backbone", "model")]
+    return fingerprint([*names, *sorted(config["fingerprint"] for config in configs)])
 
 
 def fits_of(config: Config) -> int:
@@ -58,7 +62,8 @@ def _shared_tags(config: Config) -> dict[str, str]:
     """Names, the tuple that decides rounding, digests of the data."""
     names = {name: config[name] for name in ("task", "backbone", "model")}
     source = {"mlflow.source.name": f"qlcnet train {config['task']}", "mlflow.source.type": "LOCAL"}
-    return _texts({**names, **config.get("tuple", {}), **dict(flatten(config.get("data", {}), "data")), **source})
+    numerics = {**config.get("numerics", {}), **dict(flatten(config.get("computed_on", {}), "computed_on"))}
+    return _texts({**names, **numerics, **dict(flatten(config.get("data", {}), "data")), **source})
 
 
 def params_of(config: Config) -> dict[str, str]:

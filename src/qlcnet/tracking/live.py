@@ -48,7 +48,7 @@ class GridTracker:
 
     def __init__(self, grid: Grid, root: Path, store: FoldStore) -> None:
         self._grid, self._root, self._store = grid, root, store
-        self._models = {key: [grid.configs[s.fingerprint] for s in specs] for key, specs in grid.by_model().items()}
+        self._models = {key: [grid.describe(s) for s in specs] for key, specs in grid.by_model().items()}
         self._fits: dict[str, _Fit] = {}
         self._queue: SimpleQueue[tuple[str, Callable[[], None]] | None] = SimpleQueue()
         # daemon: a process that must go, goes; `close` waits for the thread where there is time
@@ -65,7 +65,7 @@ class GridTracker:
 
     def started(self, spec: FitSpec, worker: str) -> None:
         """A fit began on a worker, perhaps for the second time after a worker died."""
-        fit = _Fit(self._grid.configs[spec.fingerprint], (spec.backbone_name, spec.model_name))
+        fit = _Fit(self._grid.describe(spec), (spec.backbone_name, spec.model_name))
         self._fits[spec.fingerprint] = fit
         self._put(spec.name, lambda: self._start(fit))
 
@@ -164,7 +164,7 @@ class GridTracker:
             folder = self._store.path(config["fingerprint"])
             provenances.append(read_provenance(folder))
             fit = self._fits.get(config["fingerprint"])
-            if fit is None or fit.run is None or fit.run.is_open:
+            if fit is None or fit.key != key or fit.run is None or fit.run.is_open:
                 projection.add_fold(parent, config, folder, provenances[-1])
         backbone, model = key
         folder = Project(self._root).fits / self._grid.task / backbone / model

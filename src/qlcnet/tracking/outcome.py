@@ -18,9 +18,9 @@ from qlcnet.evidence.metrics import (
     roc_macro,
     roc_per_class,
 )
-from qlcnet.evidence.oof import OOFTable, fold_folders, read_oof, read_test
+from qlcnet.evidence.oof import OOFTable, read_oof, read_test
 from qlcnet.evidence.statistics import fold_spread
-from qlcnet.fit.fold_folder import read_config
+from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.report.study import ModelResults
 
 CURVE_POINTS = 501  # of a ROC curve in the CSV; all corners of 60,000 images would be 10 MB
@@ -32,7 +32,7 @@ def write_outcome(folder: Path, files: Path) -> dict[str, float]:
     oof_: over all images, mean of the repeats. fold_mean_, fold_sd_: over the fits, ddof 1. test_mean_, test_sd_: over
     the fits, on the test part that `train-cv` scores beside. oof_recall_<k>: the paper's per-class accuracy.
     """
-    kind = read_config(next(iter(fold_folders(folder).values())))["params"]["protocol"]["kind"]
+    kind = TaskFacts.read(folder.parents[1]).protocol["kind"]
     table = read_oof(folder, kind)
     test = read_test(folder)
     _write_confusion(table, files / "confusion")

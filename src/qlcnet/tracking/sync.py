@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from qlcnet.evidence.oof import fold_folders
 from qlcnet.fit.fold_folder import read_config, read_provenance
+from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.paths import Project
 from qlcnet.tracking import content
 from qlcnet.tracking.backend import TrackingError, brief, without_password
@@ -42,8 +43,9 @@ def sync(root: Path) -> int:
 
 
 def _sync_model(projection: Projection, folder: Path, store: Path) -> None:
-    folds = list(fold_folders(folder).values())
-    configs = [read_config(fold) for fold in folds]
+    folds = fold_folders(folder)
+    facts, backbone, model = TaskFacts.read(folder.parents[1]), folder.parent.name, folder.name
+    configs = [facts.describe(backbone, model, *key, read_config(fold)) for key, fold in folds.items()]
     expected = content.fits_of(configs[0])
     if len(folds) != expected:
         task = configs[0]["task"]
@@ -56,7 +58,7 @@ def _sync_model(projection: Projection, folder: Path, store: Path) -> None:
         log.info("%s: another process is writing its runs", parent.name)
         return
     provenances: list[dict[str, Any]] = []
-    for fold, config in zip(folds, configs, strict=True):
+    for fold, config in zip(folds.values(), configs, strict=True):
         provenance = read_provenance(store / config["fingerprint"])
         projection.add_fold(parent, config, fold, provenance)
         provenances.append(provenance)

@@ -15,7 +15,7 @@ from qlcnet.grid.cluster import transfer
 from qlcnet.grid.executors import check_sources, cuda_fault
 
 if TYPE_CHECKING:
-    from qlcnet.fit.fitting import FitData
+    from qlcnet.fit.data import FitData
 
 MOST_OPENED = 16  # tasks whose arrays stay mapped: grids of several tasks may share a worker
 
@@ -51,7 +51,7 @@ def _cuda_fault() -> str | None:
 def versions() -> dict[str, str]:
     """Of what decides a result."""
     packages = {name: importlib.metadata.version(name) for name in FIT_PACKAGES}
-    return {**packages, "qlcnet sources": LOADED}  # not what lies on disk: a worker keeps what it imported
+    return {**packages, "code of qlcnet": LOADED.whole}  # not what lies on disk: a worker keeps what it imported
 
 
 def cpu_features() -> list[str]:

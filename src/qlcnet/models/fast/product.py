@@ -26,3 +26,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def _times_transposed(a: Tensor, b: Tensor) -> Tensor:
     return _onednn(a, b, None, "none", [], "")  # type: ignore[misc]
+
+
+def product_library() -> str:
+    """Which library multiplies large float32 matrices here."""
+    return "MKL" if _onednn is None else "oneDNN"
