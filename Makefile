@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export MLFLOW_DISABLE_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup repro test lint ui bench lock
+.PHONY: help setup repro test lint ui bench lock upgrade
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,5 +46,11 @@ ui: setup ## the MLflow UI on 127.0.0.1:5000
 bench: setup ## every benchmark; each prints a table and, last, one JSON line
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; python $$script; done
 
-lock: setup ## resolve pyproject.toml anew into requirements.lock: names, versions and hashes, no addresses
-	uv pip compile --quiet --universal --no-header --generate-hashes --no-emit-index-url --all-extras --upgrade pyproject.toml -o requirements.lock
+# names, versions and hashes, no addresses
+COMPILE := uv pip compile --quiet --universal --no-header --generate-hashes --no-emit-index-url --all-extras
+
+lock: setup ## requirements.lock for what pyproject.toml asks for now; versions that are in it stay (fits keep their names)
+	$(COMPILE) pyproject.toml -o requirements.lock
+
+upgrade: setup ## the newest versions into requirements.lock; with other torch, timm, Lightning, torchmetrics or numpy every fit is another
+	$(COMPILE) --upgrade pyproject.toml -o requirements.lock

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+TARGETS = ("lock", "upgrade")
 NAMED = [
     "torch",
     "torchvision",
@@ -83,3 +84,13 @@ def test_the_train_stage_depends_on_the_files_of_the_code_that_fits_run() -> Non
     # values of sections, errors and the writing of tables decide no byte of a fit
     assert missing <= {"src/qlcnet/data/imageset.py", "src/qlcnet/whole.py"}
     assert not [dep for dep in deps if not any(file == dep or file.startswith(f"{dep}/") for file in files)]
+
+
+def test_lock_keeps_versions_and_upgrade_raises_them() -> None:
+    """One added dependency must not raise torch or numpy: every fit would be another."""
+    dry = {
+        target: subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True) for target in TARGETS
+    }
+    compiling = {target: [line for line in run.stdout.splitlines() if "compile" in line] for target, run in dry.items()}
+    assert ["--upgrade" in line for line in compiling["lock"]] == [False]
+    assert ["--upgrade" in line for line in compiling["upgrade"]] == [True]

@@ -12,9 +12,9 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from qlcnet.config import Backbone, Model, Params, Training, fingerprint
+from qlcnet.config import Backbone, Model, Params, Section, Training, canonical, fingerprint
 from qlcnet.fit.fold_folder import HISTORY, PREDICTIONS, WEIGHTS, files_of, read_config
 from qlcnet.fit.identity import settings_of
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
@@ -26,6 +26,7 @@ from qlcnet.grid.grid import Grid, circuits_of, plan_grid
 log = logging.getLogger("qlcnet")
 COMPARED = (PREDICTIONS, HISTORY, WEIGHTS)
 
+S = TypeVar("S", bound=Section)
 Refit = Callable[[Grid, list[FitSpec]], Mapping[str, FitResult]]  # results by fingerprint
 
 
@@ -181,9 +182,9 @@ def _key_of_former(config: Mapping[str, Any]) -> str:
     try:
         settings = settings_of(
             config["backbone"],
-            Backbone.model_validate(params["backbone"]),
-            Model.model_validate(params["model"]),
-            Training.model_validate(params["training"]),
+            _section(Backbone, params["backbone"]),
+            _section(Model, params["model"]),
+            _section(Training, params["training"]),
             data.get("pretrained"),
         )
     except ValueError:  # settings that are no longer known
@@ -194,6 +195,12 @@ def _key_of_former(config: Mapping[str, Any]) -> str:
             config["repeat"], config["fold"], config["seed"], len(config["class_names"]), settings, config["tuple"],
         ]
     )  # fmt: skip
+
+
+def _section(kind: type[S], values: Mapping[str, Any]) -> S:
+    """A section that was written whole, without its defaults: some keys may only be given where they are read."""
+    defaults = {name: canonical(field.default) for name, field in kind.model_fields.items() if not field.is_required()}
+    return kind.model_validate({k: v for k, v in values.items() if k not in defaults or v != defaults[k]})
 
 
 def _facts(former: Mapping[str, Any], candidate: Candidate) -> dict[str, Any]:
