@@ -38,7 +38,7 @@ import numpy as np
 import psutil
 
 from machine import describe_machine
-from qlcnet.grid.executors import HUGE_PAGES
+from qlcnet.grid.worker_process import HUGE_PAGES
 
 WIDTHS = ("lcnet_050", "lcnet_075", "lcnet_100", "lcnet_150", "lcnet_200")
 IMAGES, SIDE, BATCH, CLASSES = 2048, 28, 64, 7

@@ -43,7 +43,7 @@ def test_the_commands_import_nothing_heavy() -> None:
 
 
 def test_planning_a_grid_needs_no_torch() -> None:
-    assert "torch" not in loaded_by("import qlcnet.grid.grid, qlcnet.grid.executors, qlcnet.train")
+    assert "torch" not in loaded_by("import qlcnet.grid.grid, qlcnet.grid.local, qlcnet.train")
 
 
 def test_fit_imports_only_the_core() -> None:

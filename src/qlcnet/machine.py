@@ -79,20 +79,24 @@ INSTRUCTIONS = {
     "SVE": {"sve"},
     "NEON": {"asimd"},
 }
-# Set, they change which instructions or precision torch and its libraries take. recorded with every fit
+# Set, they change which instructions torch and its libraries take: they are recorded with every fit.
 NUMERIC_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
-    "DNNL_DEFAULT_FPMATH_MODE",
     "DNNL_MAX_CPU_ISA",
     "MKL_CBWR",
     "MKL_DEBUG_CPU_TYPE",
     "MKL_ENABLE_INSTRUCTIONS",
-    "NVIDIA_TF32_OVERRIDE",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
+# These allow sums of less precision than float32. Worker processes of this machine set them so; where somebody else
+# started a worker with another value, it is recorded too.
+FIXED_VARIABLES = {
+    "DNNL_DEFAULT_FPMATH_MODE": "STRICT",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
+    "NVIDIA_TF32_OVERRIDE": "0",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
+}
 
 
 def cpu_vendor(root: Path = ROOT) -> str:
@@ -116,8 +120,9 @@ def instructions(root: Path = ROOT, environment: Mapping[str, str] = os.environ)
 
 
 def numeric_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Those of NUMERIC_VARIABLES that are set."""
-    return {name: environment[name] for name in NUMERIC_VARIABLES if environment.get(name)}
+    """Those of NUMERIC_VARIABLES that are set, and of FIXED_VARIABLES that are set to something else."""
+    named = {name: environment[name] for name in (*NUMERIC_VARIABLES, *FIXED_VARIABLES) if environment.get(name)}
+    return {name: value for name, value in sorted(named.items()) if value != FIXED_VARIABLES.get(name)}
 
 
 def _cpu_entries(root: Path) -> dict[str, str]:

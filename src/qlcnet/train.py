@@ -12,8 +12,10 @@ from qlcnet.config import Params
 from qlcnet.cost.room import auto_workers, deal, most_memory
 from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
-from qlcnet.grid.executors import Engine, LocalEngine, OnEvent, count_in_a_worker
+from qlcnet.grid.engine import Engine, OnEvent
 from qlcnet.grid.grid import DECIDING, Grid, circuits_of, link_results, plan_grid
+from qlcnet.grid.keeper import Keeper
+from qlcnet.grid.local import LocalEngine
 from qlcnet.grid.progress import ProgressBar
 from qlcnet.grid.run import run_grid
 from qlcnet.paths import Project
@@ -42,14 +44,8 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
     bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
     tracker = GridTracker(grid, root, store)
     try:
-        run_grid(
-            grid,
-            store,
-            _engine_for(params, grid, root, store, workers, scheduler),
-            [bar, tracker],
-            {"commit": commit, "dirty": dirty},
-            bar.predicted,
-        )
+        keeper = Keeper.of(grid, store, {"commit": commit, "dirty": dirty}, workers)
+        run_grid(grid.todo, _engine_for(params, grid, root, keeper, workers, scheduler), keeper, [bar, tracker])
         link_results(grid, store, Project(root).fits)
         tracker.complete(seconds=time.perf_counter() - started)
     finally:
@@ -58,7 +54,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
 
 
 def _engine_for(
-    params: Params, grid: Grid, root: Path, store: FoldStore, workers: int | None, scheduler: str | None
+    params: Params, grid: Grid, root: Path, keeper: Keeper, workers: int | None, scheduler: str | None
 ) -> Callable[[OnEvent], Engine]:
     """What opens the engine when the first fit is to run, and again after its workers died."""
     paths, circuits, device = DataPaths.of(root, grid.task), circuits_of(params), grid.specs[0].device
@@ -69,10 +65,10 @@ def _engine_for(
         return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event, tuple(weights), device)
 
     def open_local(on_event: OnEvent) -> Engine:
-        work = grid.work(store, count_in_a_worker)
-        needs = most_memory(work.values(), params.training.batch_size)
+        needs = most_memory((expected.work for expected in keeper.expected.values()), params.training.batch_size)
         copied = paths.size(circuits) if device == "cuda" else 0
-        count = min(workers or auto_workers(len(work), device, needs, copied), len(work))
+        todo = len(keeper.expected)
+        count = min(workers or auto_workers(todo, device, needs, copied), todo)
         gpus = deal(machine.accelerators(), count, needs + copied) if device == "cuda" else []
         return LocalEngine(paths, circuits, count, on_event, gpus)
 

@@ -22,8 +22,9 @@ from qlcnet.config import load_params
 from qlcnet.cost import room
 from qlcnet.cost.room import FITS_PER_GPU, GPU_CONTEXT, IMPORTS, MARGIN, auto_workers, deal
 from qlcnet.fit.spec import DataPaths, FitResult
-from qlcnet.grid import executors
-from qlcnet.grid.executors import LocalEngine
+from qlcnet.grid import counting, local
+from qlcnet.grid.engine import EngineError
+from qlcnet.grid.local import LocalEngine
 from tests.fit.tiny_fits import make_spec
 from tests.grid.projects import TASK, make_project, plan
 
@@ -225,24 +226,24 @@ def test_auto_stays_within_cores_and_memory(
 
 
 def test_each_worker_sees_its_accelerator_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "_events", None)
+    monkeypatch.setattr(local, "_events", None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8f,GPU-4a")
     engine = LocalEngine(DataPaths.of(tmp_path, "x"), (), 3, print, ("GPU-8f", "GPU-4a", "GPU-4a"))
     seen = []
     for _ in range(3):  # what each worker process runs first
-        executors._start_worker(*engine._pool._initargs)  # type: ignore[attr-defined]
+        local._start_worker(*engine._pool._initargs)  # type: ignore[attr-defined]
         seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
     engine.close()
     assert seen == ["GPU-8f", "GPU-4a", "GPU-4a"]
 
 
 def test_without_accelerators_workers_keep_their_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "_events", None)
+    monkeypatch.setattr(local, "_events", None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     engine = LocalEngine(DataPaths.of(tmp_path, "x"), (), 1, print)
-    executors._start_worker(*engine._pool._initargs)  # type: ignore[attr-defined]
+    local._start_worker(*engine._pool._initargs)  # type: ignore[attr-defined]
     engine.close()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
 
@@ -269,13 +270,13 @@ def test_a_killed_worker_cannot_stop_halfway(tmp_path: Path, monkeypatch: pytest
     weights = {"w": np.arange(1 << 20, dtype=np.float32)}
     fitted = FitResult({}, [], weights, {"parameters": 1 << 20}, seconds=1.0)
     monkeypatch.setattr("qlcnet.fit.fitting.fit_fold", lambda *_: fitted)
-    monkeypatch.setattr(executors, "_events", SimpleNamespace(put=lambda event: None))
-    answer = executors._run_local(spec, DataPaths.of(tmp_path, TASK), ("ry",), str(tmp_path))
+    monkeypatch.setattr(local, "_events", SimpleNamespace(put=lambda event: None))
+    answer = local._run_local(spec, DataPaths.of(tmp_path, TASK), ("ry",), str(tmp_path))
     assert len(pickle.dumps(answer)) < select.PIPE_BUF / 8
     named: Future[str] = Future()
     named.set_result(answer)
     taken: Future[FitResult] = Future()
-    executors._take(named, taken)
+    local._take(named, taken)
     np.testing.assert_array_equal(taken.result().weights["w"], weights["w"])
     assert not Path(answer).exists()
 
@@ -285,11 +286,11 @@ def test_what_a_worker_raises_reaches_who_waits(tmp_path: Path) -> None:
         named: Future[str] = Future()
         named.set_exception(error)
         taken: Future[FitResult] = Future()
-        executors._take(named, taken)
+        local._take(named, taken)
         assert taken.exception() is error
     lost: Future[str] = Future()
     lost.set_result(str(tmp_path / "gone"))
-    executors._take(lost, taken := Future())
+    local._take(lost, taken := Future())
     assert isinstance(taken.exception(), FileNotFoundError)
 
 
@@ -313,9 +314,9 @@ def test_a_result_that_cannot_be_written_ends_the_grid(tmp_path: Path, monkeypat
     make_project(tmp_path)
     spec = plan(load_params(tmp_path / "params.yaml"), tmp_path)[0].specs[0]
     monkeypatch.setattr("qlcnet.fit.fitting.fit_fold", lambda *_: FitResult({}, [], {}, {}, seconds=1.0))
-    monkeypatch.setattr(executors, "_events", SimpleNamespace(put=lambda event: None))
-    with pytest.raises(executors.EngineError, match=r"cannot write a fit's result: .*TMPDIR"):
-        executors._run_local(spec, DataPaths.of(tmp_path, TASK), ("ry",), str(tmp_path / "gone"))
+    monkeypatch.setattr(local, "_events", SimpleNamespace(put=lambda event: None))
+    with pytest.raises(EngineError, match=r"cannot write a fit's result: .*TMPDIR"):
+        local._run_local(spec, DataPaths.of(tmp_path, TASK), ("ry",), str(tmp_path / "gone"))
 
 
 def test_a_fit_handed_to_dead_workers_ends_as_theirs_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,6 +331,6 @@ def test_a_fit_handed_to_dead_workers_ends_as_theirs_did(tmp_path: Path, monkeyp
 
 
 def test_a_death_while_networks_are_counted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "_count_networks", os._exit)
-    with pytest.raises(executors.EngineError, match="counted the networks died"):
-        executors.count_in_a_worker(1)  # type: ignore[arg-type]
+    monkeypatch.setattr(counting, "_count_networks", os._exit)
+    with pytest.raises(EngineError, match="counted the networks died"):
+        counting.count_in_a_worker(1)  # type: ignore[arg-type]

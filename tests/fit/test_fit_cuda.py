@@ -8,7 +8,7 @@ import torch
 
 from qlcnet.fit import fitting as fit_module
 from qlcnet.fit.fitting import fit_fold
-from qlcnet.grid.executors import check_device
+from qlcnet.grid.worker import check_device
 from qlcnet.models.network import build_network
 from tests.fit.tiny_fits import make_data, make_spec
 

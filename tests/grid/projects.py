@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from qlcnet.data.imageset import ImageSet
 from qlcnet.fit.fold_folder import FILES
 from qlcnet.fit.spec import DataPaths, FitSpec
 from qlcnet.fit.store import FoldStore
-from qlcnet.grid.executors import LocalEngine
 from qlcnet.grid.grid import Grid, circuits_of, plan_grid
+from qlcnet.grid.keeper import Keeper
+from qlcnet.grid.local import LocalEngine
 from qlcnet.grid.run import run_grid
 
 TASK = "squares"
@@ -69,6 +71,11 @@ class Record:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, int | None]] = []
+        self.seconds: dict[str, float] = {}
+
+    def planned(self, seconds: Mapping[str, float]) -> None:
+        assert not self.told
+        self.seconds = dict(seconds)
 
     def started(self, spec: FitSpec, worker: str) -> None:
         self.told.append(("started", spec.name, None))
@@ -90,6 +97,9 @@ def _say(*words: object) -> None:
 
 class Lines:
     """A listener that prints a line an event, for a parent that waits for one."""
+
+    def planned(self, seconds: Mapping[str, float]) -> None:
+        pass
 
     def started(self, spec: FitSpec, worker: str) -> None:
         _say("started", worker.removeprefix("pid "), spec.name)
@@ -114,7 +124,8 @@ def run_locally(root: Path, params: Params, listener: Any, workers: int = 2) -> 
     """Fit what is missing with worker processes."""
     grid, store = plan(params, root)
     paths, circuits = DataPaths.of(root, TASK), circuits_of(params)
-    run_grid(grid, store, lambda on_event: LocalEngine(paths, circuits, workers, on_event), [listener], {})
+    keeper = Keeper.of(grid, store, {})
+    run_grid(grid.todo, lambda on_event: LocalEngine(paths, circuits, workers, on_event), keeper, [listener])
     return grid, store
 
 

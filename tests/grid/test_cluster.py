@@ -27,6 +27,7 @@ from qlcnet.grid.cluster import worker as cluster_worker
 from qlcnet.grid.cluster.engine import ClusterError, DaskEngine
 from qlcnet.grid.cluster.worker import SpoolGoneError
 from qlcnet.grid.grid import Grid, circuits_of
+from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.run import run_grid
 from tests.grid.conftest import Reference
 from tests.grid.projects import TASK, Record, bytes_of, make_project, plan
@@ -49,7 +50,8 @@ def fit_on_cluster(scheduler: str, root: Path, params: Params, listener: Any) ->
     """Fit what is missing on the cluster; the bytes of the store."""
     grid, store = plan(params, root)
     paths, circuits = DataPaths.of(root, TASK), circuits_of(params)
-    run_grid(grid, store, lambda on_event: DaskEngine(scheduler, paths, circuits, on_event), [listener], {})
+    keeper = Keeper.of(grid, store, {})
+    run_grid(grid.todo, lambda on_event: DaskEngine(scheduler, paths, circuits, on_event), keeper, [listener])
     return bytes_of(store)
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from qlcnet.grid import grid
-from qlcnet.grid.executors import EngineError, check_device
+from qlcnet.grid.engine import EngineError
+from qlcnet.grid.worker import check_device
 from tests.fit.tiny_fits import make_spec
 from tests.grid.projects import Record, make_project, run_locally
 

@@ -23,8 +23,9 @@ from qlcnet.cost.workload import NetworkKind, NetworkSize
 from qlcnet.fit.fold_folder import read_config, read_history, read_provenance
 from qlcnet.fit.spec import FitResult, FitSpec
 from qlcnet.fit.task_facts import TaskFacts
-from qlcnet.grid.executors import EngineError
+from qlcnet.grid.engine import EngineError
 from qlcnet.grid.grid import link_results
+from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.run import RESTARTS, GridError, run_grid
 from tests.grid.conftest import Reference
 from tests.grid.projects import TASK, Record, bytes_of, make_project, plan, run_locally
@@ -83,7 +84,7 @@ def run_instantly(root: Path, act: Callable[..., None], listeners: list[Any], **
         return engines[-1]
 
     try:
-        run_grid(grid, store, opened, listeners, {"commit": "c"}, count=count_instantly)
+        run_grid(grid.todo, opened, Keeper.of(grid, store, {"commit": "c"}, count=count_instantly), listeners)
     finally:
         run_instantly.engines, run_instantly.store = engines, store  # type: ignore[attr-defined]
     return engines
@@ -233,7 +234,7 @@ def test_a_real_grid_fits_every_fold_and_a_second_run_opens_no_engine(reference:
         assert [row["epoch"] for row in read_history(folder)] == [0, 1]
     again, _ = plan(params, root)
     assert again.todo == []
-    run_grid(again, store, lambda on_event: pytest.fail("nothing is to do"), [], {})
+    run_grid(again.todo, lambda on_event: pytest.fail("nothing is to do"), Keeper.of(again, store, {}))
     link_results(again, store, tmp_path / "results")
     assert len(list((tmp_path / "results").rglob("predictions.safetensors"))) == 6
 
@@ -310,7 +311,7 @@ def test_the_parent_of_a_grid_imports_no_torch(tmp_path: Path) -> None:
     make_project(tmp_path)
     script = (
         "import sys\nfrom pathlib import Path\nfrom qlcnet.config import load_params\n"
-        "from tests.grid.projects import plan\nimport qlcnet.grid.run, qlcnet.grid.executors\n"
+        "from tests.grid.projects import plan\nimport qlcnet.grid.run, qlcnet.grid.local\n"
         "plan(load_params(Path(sys.argv[1]) / 'params.yaml'), Path(sys.argv[1]))\n"
         "print(sorted({'torch', 'pytorch_lightning', 'timm', 'pennylane', 'mlflow'} & set(sys.modules)))"
     )

@@ -78,7 +78,7 @@ def test_a_terminal_gets_a_bar(
 
 def test_the_time_left_counts_what_fits_should_take(capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:
     bar = ProgressBar("tiny", SPECS, 0)
-    bar.predicted({SPECS[0].name: 60.0, SPECS[1].name: 20.0, SPECS[2].name: 10.0})
+    bar.planned({SPECS[0].name: 60.0, SPECS[1].name: 20.0, SPECS[2].name: 10.0})
     train(bar, 0, clock, seconds=15)  # twice as fast as predicted
     bar.finished(SPECS[0], Path())
     bar.started(SPECS[1], "pid 1")

@@ -11,7 +11,7 @@ import pytest
 
 from qlcnet.fit.fold_folder import read_provenance
 from qlcnet.fit.spec import FitResult, FitSpec
-from qlcnet.grid.executors import EngineError
+from qlcnet.grid.engine import EngineError
 from qlcnet.grid.run import RESTARTS, GridError
 from tests.grid.projects import Record
 from tests.grid.test_grid import InstantEngine, run_instantly, succeed

@@ -20,8 +20,8 @@ from qlcnet.fit.identity import settings_of
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import NotPreparedError
-from qlcnet.grid.executors import LocalEngine
 from qlcnet.grid.grid import Grid, circuits_of, plan_grid
+from qlcnet.grid.local import LocalEngine
 
 log = logging.getLogger("qlcnet")
 COMPARED = (PREDICTIONS, HISTORY, WEIGHTS)

@@ -18,7 +18,7 @@ from qlcnet.data.imageset import DataError
 from qlcnet.fit.spec import FitSpec
 from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import NotPreparedError
-from qlcnet.grid.executors import count_in_a_worker
+from qlcnet.grid.counting import count_in_a_worker
 from qlcnet.grid.grid import Grid, circuits_of, expected_grid, plan_grid
 from qlcnet.grid.probe import probe
 from qlcnet.paths import Project

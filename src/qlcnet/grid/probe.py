@@ -13,7 +13,7 @@ from qlcnet.cost.cost_model import Timed
 from qlcnet.cost.workload import NetworkKind, TaskShape, Work
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.fit.spec import FitSpec
-from qlcnet.grid.executors import end_with_the_parent, worker_context
+from qlcnet.grid.worker_process import end_with_the_parent, worker_context
 
 if TYPE_CHECKING:
     from qlcnet.fit.data import FitData

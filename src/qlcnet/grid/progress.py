@@ -38,7 +38,7 @@ class ProgressBar:
             smoothing=0.05,
         )
 
-    def predicted(self, seconds: Mapping[str, float]) -> None:
+    def planned(self, seconds: Mapping[str, float]) -> None:
         """What each fit should take, by its name. Comes before the first begins."""
         self._cost = {spec.fingerprint: seconds[spec.name] / spec.training.epochs for spec in self._specs}
         self._left = self._total = self._bar.total = sum(seconds[spec.name] for spec in self._specs)

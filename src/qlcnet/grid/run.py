@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-from qlcnet.cost.calibration import calibrated_on, finished_fits, probed_here
 from qlcnet.cost.schedule import longest_first
-from qlcnet.cost.workload import CountNetworks, Work
-from qlcnet.fit.fold_folder import files_of
 from qlcnet.fit.spec import FitResult, FitSpec
-from qlcnet.fit.store import FoldStore
-from qlcnet.grid.executors import EngineError, count_in_a_worker
-from qlcnet.grid.grid import Grid
-
-if TYPE_CHECKING:
-    from qlcnet.grid.executors import Engine, OnEvent
+from qlcnet.grid.engine import Engine, EngineError, Event, OnEvent
+from qlcnet.grid.keeper import Keeper
 
 log = logging.getLogger("qlcnet")
 RESTARTS = 2  # of a worker pool that broke before a fit ended: a kill should cost the running folds, not the grid
@@ -37,6 +28,9 @@ class GridError(RuntimeError):
 
 class Listener(Protocol):
     """Follows a grid: the progress bar, and the tracker."""
+
+    def planned(self, seconds: Mapping[str, float]) -> None:
+        """What each fit should take, by its name. Comes once, before the first begins."""
 
     def started(self, spec: FitSpec, worker: str) -> None:
         """A fit began on a worker; again, with its epochs from the first, after its worker died."""
@@ -61,7 +55,11 @@ class _Relay:
         self._lock = threading.Lock()
         self.first_start: float | None = None
 
-    def event(self, event: tuple[str, str, Any]) -> None:
+    def planned(self, seconds: Mapping[str, float]) -> None:
+        """Before the first fit."""
+        self._tell(lambda listener: listener.planned(seconds))
+
+    def event(self, event: Event) -> None:
         """From a worker."""
         kind, key, payload = event
         with self._lock:
@@ -107,24 +105,17 @@ class _Relay:
 
 
 def run_grid(
-    grid: Grid,
-    store: FoldStore,
+    specs: Sequence[FitSpec],
     open_engine: Callable[[OnEvent], Engine],
-    listeners: Sequence[Listener],
-    provenance: Mapping[str, Any],
-    predicted: Callable[[Mapping[str, float]], None] = lambda seconds: None,
-    count: CountNetworks = count_in_a_worker,
+    keeper: Keeper,
+    listeners: Sequence[Listener] = (),
 ) -> None:
-    """Fit what the store lacks, longest first. Raises GridError after all others are done if some fits failed.
-
-    `predicted` is told the predicted seconds of each fit, by its name, before the first begins. `count` is asked for
-    the sizes of networks that were not counted before.
-    """
-    if not grid.todo:
+    """Fit `specs`, longest first, and keep each. Raises GridError after all others are done if some fits failed."""
+    if not specs:
         return
-    specs = {spec.fingerprint: spec for spec in grid.todo}
-    relay = _Relay(specs, listeners)
-    running = _Running(grid, store, relay, provenance, dict(specs), predicted, grid.work(store, count))
+    relay = _Relay({spec.fingerprint: spec for spec in specs}, listeners)
+    relay.planned(keeper.seconds)
+    running = _Running(specs, keeper, relay)
     try:
         running.run_to_the_end(open_engine)
     except (EngineError, GridError) as error:
@@ -139,34 +130,53 @@ def run_grid(
         raise GridError(running.failed())
 
 
+class _Deaths:
+    """Worker pools that broke in a row, no fit having ended between: fewer fits then run at a time, at last none."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.limit: int | None = None  # fits at a time; None: the engine decides
+
+    def allowed(self, engine: Engine) -> int:
+        """Fits that run at a time."""
+        return min(engine.workers, self.limit or engine.workers)
+
+    def another(self, has_progress: bool, workers: int, left: int) -> None:
+        """A pool broke with `workers` fits at a time, `left` are left. Raises GridError where it is one too many."""
+        self.count = 1 if has_progress else self.count + 1
+        if self.count > RESTARTS:
+            raise GridError(
+                f"worker processes died {self.count} times before a fit ended, at last with {workers} at a time; "
+                f"{left} fits are left. "
+                "If memory is short, use fewer workers: execution.workers in params.yaml, or --workers 1"
+            )
+        died = "a worker process died (out of memory?)"
+        if has_progress or workers == 1:
+            log.warning("%s; %d fits go on in new workers", died, left)
+        else:
+            self.limit = max(1, workers // 2)
+            log.warning(
+                "%s before a fit ended; %d fits go on, %d at a time instead of %d, as memory may be short",
+                died, left, self.limit, workers,
+            )  # fmt: skip
+
+
 class _Running:
     """The fits of a grid that are left, and what became of the others."""
 
-    def __init__(
-        self,
-        grid: Grid,
-        store: FoldStore,
-        relay: _Relay,
-        provenance: Mapping[str, Any],
-        remaining: dict[str, FitSpec],
-        tell_predicted: Callable[[Mapping[str, float]], None],
-        work: dict[str, Work],
-    ) -> None:
-        self.grid, self.store, self.relay, self.provenance, self.remaining = grid, store, relay, provenance, remaining
-        self.tell_predicted = tell_predicted
+    def __init__(self, specs: Sequence[FitSpec], keeper: Keeper, relay: _Relay) -> None:
+        self.specs, self.keeper, self.relay = specs, keeper, relay
+        self.remaining = {spec.fingerprint: spec for spec in specs}
         self.failures: dict[str, BaseException] = {}  # by the fit's name
-        self.limit: int | None = None  # fits at a time; None: the engine decides
-        self.opened = 0.0
-        self.work = work  # by the fit's name
-        self.predicted: dict[str, float] = {}  # seconds, by the fit's name
+        self.deaths = _Deaths()
+        self.opened = 0.0  # when the first engine was: not before, a cluster's queue may have taken hours
 
     def run_to_the_end(self, open_engine: Callable[[OnEvent], Engine]) -> None:
-        """Run on one engine after the other, as their workers die; on half as many workers where nothing ended."""
-        deaths = 0  # since a fit ended
+        """Run on one engine after the other, as their workers die."""
         while True:
             left = len(self.remaining)
             engine = open_engine(self.relay.event)
-            self.opened = self.opened or time.perf_counter()  # not before: a cluster's queue may have taken hours
+            self.opened = self.opened or time.perf_counter()
             try:
                 self.run_on(engine)
             except BrokenProcessPool:
@@ -177,32 +187,16 @@ class _Running:
             else:
                 engine.close()
                 return
-            progress = len(self.remaining) < left
-            deaths = 1 if progress else deaths + 1
-            workers = min(self._workers(engine), left)
-            if deaths > RESTARTS:
-                raise GridError(
-                    f"worker processes died {deaths} times before a fit ended, at last with {workers} at a time; "
-                    f"{len(self.remaining)} fits are left. "
-                    "If memory is short, use fewer workers: execution.workers in params.yaml, or --workers 1"
-                )
-            died = "a worker process died (out of memory?)"
-            if progress or workers == 1:
-                log.warning("%s; %d fits go on in new workers", died, len(self.remaining))
-            else:
-                self.limit = max(1, workers // 2)
-                log.warning(
-                    "%s before a fit ended; %d fits go on, %d at a time instead of %d, as memory may be short",
-                    died, len(self.remaining), self.limit, workers,
-                )  # fmt: skip
+            workers = min(self.deaths.allowed(engine), left)
+            self.deaths.another(len(self.remaining) < left, workers, len(self.remaining))
 
     def failed(self) -> str:
         """The fits that failed for a reason of their own: each reason once, with whom it struck."""
         struck: dict[str, list[str]] = {}
-        for spec in self.grid.specs:  # not as they ended: the same failures give the same message
+        for spec in self.specs:  # not as they ended: the same failures give the same message
             if error := self.failures.get(spec.name):
                 struck.setdefault(f"{type(error).__name__}: {error}", []).append(spec.name)
-        lines = [f"{len(self.failures)} of {len(self.grid.specs)} fits failed, those that finished are kept"]
+        lines = [f"{len(self.failures)} of {len(self.specs)} fits failed, those that finished are kept"]
         for reason, names in struck.items():
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             lines.append(f"{', '.join(names[:NAMED])}{more}: {reason}")
@@ -210,11 +204,10 @@ class _Running:
 
     def run_on(self, engine: Engine) -> None:
         """Submit, keep each as it ends; what ended leaves `remaining`. Raises BrokenProcessPool, EngineError."""
-        if not self.predicted:
-            self._predict(engine)
         left = list(self.remaining)
-        order = (left[i] for i in longest_first(self.predicted[spec.name] for spec in self.remaining.values()))
-        together = self.limit or len(left)
+        seconds = self.keeper.seconds
+        order = (left[i] for i in longest_first(seconds[spec.name] for spec in self.remaining.values()))
+        together = self.deaths.limit or len(left)
         pending: dict[Future[FitResult], str] = {}
         while True:
             pending |= {engine.submit(self.remaining[key]): key for key in islice(order, together - len(pending))}
@@ -227,35 +220,15 @@ class _Running:
                 if isinstance(error, BrokenProcessPool | EngineError):
                     broken = error  # raised after what ended well beside it is kept
                 elif error is None:
-                    self._keep(key, future.result(), engine)
+                    self._keep(key, future.result(), self.deaths.allowed(engine))
                 else:
                     self.failures[self.remaining.pop(key).name] = error
                     self.relay.failed(key, error)
             if broken:
                 raise broken
 
-    def _workers(self, engine: Engine) -> int:
-        """Fits that run at a time."""
-        return min(engine.workers, self.limit or engine.workers)
-
-    def _predict(self, engine: Engine) -> None:
-        model = calibrated_on(finished_fits(self.store), probed_here(self.store, self._workers(engine)))
-        self.predicted = {name: model.seconds(work) for name, work in self.work.items()}
-        self.tell_predicted(self.predicted)
-
-    def _keep(self, key: str, result: FitResult, engine: Engine) -> None:
-        name, started = self.remaining[key].name, self.relay.first_start or self.opened
-        provenance = {
-            **self.provenance,
-            "name": name,
-            "seconds": round(result.seconds, 3),
-            "predicted_seconds": round(self.predicted[name], 3),
-            "startup_seconds": round(started - self.opened, 3),  # of the grid: imports, until the first fit began
-            "work": asdict(self.work[name]),
-            "host": result.host or socket.gethostname(),
-            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "workers": self._workers(engine),
-        }
-        folder = self.store.put(key, files_of(self.grid.configs[key], result), provenance)
+    def _keep(self, key: str, result: FitResult, workers: int) -> None:
+        startup = (self.relay.first_start or self.opened) - self.opened
+        folder = self.keeper.keep(self.remaining[key], result, workers, startup)
         del self.remaining[key]
         self.relay.finished(key, folder, result.history)

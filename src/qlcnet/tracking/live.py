@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -62,6 +62,9 @@ class GridTracker:
         self._thread.start()
 
     # --- events, from any thread --------------------------------------------------------------------------------
+
+    def planned(self, seconds: Mapping[str, float]) -> None:
+        """Nothing of it is tracked."""
 
     def started(self, spec: FitSpec, worker: str) -> None:
         """A fit began on a worker, perhaps for the second time after a worker died."""

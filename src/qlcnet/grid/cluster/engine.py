@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.grid.cluster import transfer
 from qlcnet.grid.cluster.worker import SpoolGoneError, cpu_features, describe_worker, fit_on_worker, versions
-from qlcnet.grid.executors import EngineError, OnEvent
+from qlcnet.grid.engine import EngineError, OnEvent
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -12,15 +12,13 @@ from qlcnet import machine
 from qlcnet.fit.code import FIT_PACKAGES, LOADED
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.grid.cluster import transfer
-from qlcnet.grid.executors import check_sources, cuda_fault
+from qlcnet.grid.engine import Event
+from qlcnet.grid.worker import cuda_fault, run_fit
 
 if TYPE_CHECKING:
-    from qlcnet.fit.data import FitData
-
-MOST_OPENED = 16  # tasks whose arrays stay mapped: grids of several tasks may share a worker
+    pass
 
 _one_at_a_time = threading.Lock()  # torch's random generator belongs to the process: two fits would mix their draws
-_opened: dict[str, FitData] = {}
 
 
 class _Cancelled(Exception):
@@ -64,27 +62,22 @@ def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, to
     """Fit one fold in a worker; its events go to `topic`. Raises SpoolGoneError where the files have to come again."""
     from distributed import get_worker
 
-    from qlcnet.fit.data import open_fit_data
-    from qlcnet.fit.fitting import fit_fold
-
-    check_sources(spec)
     worker = get_worker()
     key = worker.get_current_task()
 
-    def on_epoch(metrics: Any) -> None:
+    def tell(event: Event) -> None:
         state = worker.state.tasks.get(key)
         if state is None or state.state == "cancelled":  # the grid was stopped: leave the worker to the next one
             raise _Cancelled(spec.name)
-        worker.log_event(topic, ["epoch", spec.fingerprint, {name: float(value) for name, value in metrics.items()}])
+        kind, fingerprint, payload = event
+        values = payload if isinstance(payload, str) else {name: float(value) for name, value in payload.items()}
+        worker.log_event(topic, [kind, fingerprint, values])
 
     with _one_at_a_time:
         if paths != files.paths and not transfer.is_whole(paths.raw.parent, files.names):
             raise SpoolGoneError(f"{paths.raw.parent} lacks files")
-        worker.log_event(topic, ["start", spec.fingerprint, f"{socket.gethostname()} {worker.address}"])
-        if files.digest not in _opened:  # by content: a worker outlives grids, and paths stay when folds change
-            while len(_opened) >= MOST_OPENED:
-                del _opened[next(iter(_opened))]
-            _opened[files.digest] = open_fit_data(paths, files.circuits)
-        result = fit_fold(files.seen_by(spec, paths), _opened[files.digest], on_epoch)
+        here = f"{socket.gethostname()} {worker.address}"
+        # opened by content: a worker outlives grids, and paths stay when folds change
+        result = run_fit(files.seen_by(spec, paths), paths, files.circuits, files.digest, here, tell)
     result.host = socket.gethostname()
     return result
