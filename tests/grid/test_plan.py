@@ -26,7 +26,7 @@ from qlcnet.fit.fold_folder import read_config, read_provenance
 from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid import forecast
-from qlcnet.grid.forecast import make_plan
+from qlcnet.grid.forecast import make_forecast
 from qlcnet.grid.grid import circuits_of
 from qlcnet.grid.plan import duration, plan_text
 from qlcnet.grid.probe import CLASSES, IMAGES, probe
@@ -268,7 +268,7 @@ def test_a_finished_study_has_nothing_to_do_and_says_what_was_predicted(referenc
 def test_a_new_width_is_all_that_is_to_do_and_finished_fits_calibrate_it(reference: Reference) -> None:
     backbones = {"lcnet_035": {"activation": "relu"}, "lcnet_050": {"activation": "relu"}}
     params = fetched_tasks(reference.root, backbones=backbones)
-    made = make_plan(params, reference.root, 2)
+    made = make_forecast(params, reference.root, 2)
     assert {spec.backbone_name for spec in made.tasks[0].grid.todo} == {"lcnet_050"}
     assert len(made.tasks[0].grid.todo) == 6
     assert made.model.fits["cpu"] == 6
@@ -305,21 +305,21 @@ def test_tasks_that_are_not_there_are_planned_or_named(tmp_path: Path) -> None:
 def test_a_missing_file_of_weights_is_named_not_taken_for_missing_data(tmp_path: Path) -> None:
     params = make_project(tmp_path, backbones={"lcnet_035": {"pretrained": "typo.safetensors"}})
     with pytest.raises(FileNotFoundError, match=r"typo\.safetensors"):
-        make_plan(params, tmp_path, 1)
+        make_forecast(params, tmp_path, 1)
 
 
 def test_a_first_plan_is_at_the_speed_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = make_project(tmp_path)
-    before = sum(make_plan(params, tmp_path, 1).tasks[0].seconds.values())
+    before = sum(make_forecast(params, tmp_path, 1).tasks[0].seconds.values())
     monkeypatch.setattr(forecast, "_probe", lambda workers: planted(np.full(6, 0.5), WORKS[:1]))
-    assert sum(make_plan(params, tmp_path, 1).tasks[0].seconds.values()) == pytest.approx(before / 2)
+    assert sum(make_forecast(params, tmp_path, 1).tasks[0].seconds.values()) == pytest.approx(before / 2)
     assert "cost model (cpu): defaults, scaled to the speed of this machine" in plan_text(params, tmp_path, 1)
 
 
 def test_a_fold_table_of_other_params_is_not_believed(tmp_path: Path) -> None:
     make_project(tmp_path)
     datasets = {TASK: {"source": {"kind": "digits"}, "protocol": {"folds": 5}}}
-    made = make_plan(fetched_tasks(tmp_path, datasets=datasets), tmp_path, 1)
+    made = make_forecast(fetched_tasks(tmp_path, datasets=datasets), tmp_path, 1)
     assert not made.tasks[0].is_split
     assert len(made.tasks[0].grid.todo) == 10
 
@@ -328,7 +328,7 @@ def test_more_workers_take_less_time_but_never_less_than_the_longest_fit(tmp_pat
     params = make_project(tmp_path, datasets={"derma": {"source": {"kind": "medmnist", "name": "dermamnist"}}})
     times = {}
     for workers in (1, 2, 10, 1000):
-        made = make_plan(params, tmp_path, workers)
+        made = make_forecast(params, tmp_path, workers)
         times[workers] = made.makespan(made.tasks[0]) - made.startup
     fits = made.tasks[0].seconds.values()
     assert times[1] == pytest.approx(sum(fits))
@@ -340,7 +340,7 @@ def test_memory_grows_with_workers_and_images_are_counted_once(tmp_path: Path) -
     params = make_project(
         tmp_path, datasets={"cifar": {"source": {"kind": "cifar10"}, "protocol": {"kind": "train-cv"}}}
     )
-    one, four = (make_plan(params, tmp_path, workers) for workers in (1, 4))
+    one, four = (make_forecast(params, tmp_path, workers) for workers in (1, 4))
     data = 60_000 * 32 * 32 * (3 + 4 * 2)
     assert four.memory - data - IMPORTS == pytest.approx(4 * (one.memory - data - IMPORTS))
     assert one.disk[1] == data

@@ -1,4 +1,4 @@
-"""Plans a study before it runs: the fits to do, their predicted times, the memory and disk they need."""
+"""What a study will take before it runs: the fits to do, their predicted times, the memory and disk they need."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from qlcnet.fit.task_data import NotPreparedError
 from qlcnet.grid.counting import count_in_a_worker
 from qlcnet.grid.grid import Grid, circuits_of, expected_grid, plan_grid
 from qlcnet.grid.probe import probe
+from qlcnet.grid.progress import said_while
 from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
 
 
 @dataclass
-class TaskPlan:
+class TaskForecast:
     """One task: its grid, the work and predicted seconds of each fit to do, its finished fits."""
 
     grid: Grid
@@ -39,16 +40,16 @@ class TaskPlan:
 
 
 @dataclass
-class Plan:
+class Forecast:
     """All tasks of params.yaml. `unknown`: tasks of which nothing is known before `fetch`."""
 
     params: Params
-    tasks: list[TaskPlan]
+    tasks: list[TaskForecast]
     unknown: list[str]
     model: CostModel
     startup: float
 
-    def makespan(self, task: TaskPlan) -> float:
+    def makespan(self, task: TaskForecast) -> float:
         """Seconds of a task's grid, the start of its workers included; 0 when nothing is to do."""
         return makespan(simulate(list(task.seconds.values()), task.workers, startup=self.startup))
 
@@ -77,7 +78,7 @@ class Plan:
             data += 0.0 if task.is_split else self.data(task)
         return fits, data
 
-    def data(self, task: TaskPlan) -> float:
+    def data(self, task: TaskForecast) -> float:
         """Bytes of a task's images and channels."""
         assert task.grid.shape is not None
         per_position = {}
@@ -88,36 +89,36 @@ class Plan:
         return data_disk(task.grid.shape, per_position)
 
 
-def make_plan(params: Params, root: Path, workers: int | None) -> Plan:
-    """Plan all tasks; `workers` None: as many as this machine carries."""
+def make_forecast(params: Params, root: Path, workers: int | None) -> Forecast:
+    """Forecast all tasks; `workers` None: as many as this machine carries."""
     store = FoldStore(Project(root).store)
     fits = finished_fits(store)
     by_fingerprint = {fit.fingerprint: fit for fit in fits}
-    plan = Plan(params, [], [], CostModel(), startup_of(fits))
+    forecast = Forecast(params, [], [], CostModel(), startup_of(fits))
     for name in params.datasets:
-        task = _task_plan(params, name, root, store)
+        task = _forecast_task(params, name, root, store)
         if task is None:
-            plan.unknown.append(name)
+            forecast.unknown.append(name)
             continue
         task.finished = [(s, by_fingerprint[s.fingerprint]) for s in task.grid.specs if s.fingerprint in by_fingerprint]
-        plan.tasks.append(task)
+        forecast.tasks.append(task)
     carried = 1  # fits at a time that this machine carries
-    for task in plan.tasks:
+    for task in forecast.tasks:
         task.work = task.grid.work(store, _count)
         if not (todo := task.grid.todo):
             continue
         needs = most_memory(task.work.values(), params.training.batch_size)
-        automatic = auto_workers(len(todo), todo[0].device, needs, plan.data(task))  # as `train` does
+        automatic = auto_workers(len(todo), todo[0].device, needs, forecast.data(task))  # as `train` does
         task.workers = min(workers or automatic, len(todo))
         carried = max(carried, min(automatic, task.workers))
-    unknown = {w.device for task in plan.tasks for w in task.work.values()} - {fit.work.device for fit in fits}
-    plan.model = calibrated_on(fits, probed_here(store, carried, _probe if "cpu" in unknown else None))
-    for task in plan.tasks:
-        task.seconds = {name: plan.model.seconds(work) for name, work in task.work.items()}
-    return plan
+    unknown = {w.device for task in forecast.tasks for w in task.work.values()} - {fit.work.device for fit in fits}
+    forecast.model = calibrated_on(fits, probed_here(store, carried, _probe if "cpu" in unknown else None))
+    for task in forecast.tasks:
+        task.seconds = {name: forecast.model.seconds(work) for name, work in task.work.items()}
+    return forecast
 
 
-def _task_plan(params: Params, name: str, root: Path, store: FoldStore) -> TaskPlan | None:
+def _forecast_task(params: Params, name: str, root: Path, store: FoldStore) -> TaskForecast | None:
     try:
         grid = plan_grid(params, name, root, store)
         protocol = params.datasets[name].protocol
@@ -126,23 +127,24 @@ def _task_plan(params: Params, name: str, root: Path, store: FoldStore) -> TaskP
             1 if protocol.kind == "official" else protocol.folds,
             protocol.repeats,
         ):
-            return TaskPlan(grid, True)
+            return TaskForecast(grid, True)
         log.debug("%s: the fold table is of other params", name)
     except (NotPreparedError, DataError) as error:
         log.debug("%s: %s", name, error)
     expected = expected_grid(params, name)
-    return TaskPlan(expected, False) if expected else None
+    return TaskForecast(expected, False) if expected else None
 
 
 def _count(kinds: list[NetworkKind]) -> list[NetworkSize]:
-    log.info("counting %d networks (once)", len(kinds))
-    return count_in_a_worker(kinds)
+    with said_while(f"counting the sizes of {len(kinds)} networks, for time and memory (once; about 10 s)"):
+        return count_in_a_worker(kinds)
 
 
 def _probe(workers: int) -> list[Timed]:
-    log.info("timing short fits, %d at a time (no fit has finished on this machine yet)", workers)
+    what = f"timing short fits of noise, {workers} at a time, as none has finished on this machine yet"
     try:
-        return probe(workers)
+        with said_while(f"{what} (once; about 10 s)"):
+            return probe(workers)
     except (BrokenProcessPool, BrokenBarrierError, OSError) as error:
         log.warning("the short fits did not end (%r): times are those of another machine", error)
         return []

@@ -8,72 +8,70 @@ from pathlib import Path
 from qlcnet import machine
 from qlcnet.config import Params
 from qlcnet.cost.calibration import FinishedFit
-from qlcnet.grid.forecast import Plan, make_plan
+from qlcnet.grid.forecast import Forecast, make_forecast
 
 DEFAULTS_ARE = {"cpu": "measured on another machine", "cuda": "which are guesses"}
 
 
 def plan_text(params: Params, root: Path, workers: int | None) -> str:
     """What `qlcnet plan` prints."""
-    plan = make_plan(params, root, workers)
-    sections = [_todo_table(plan), _needs(plan), _origin(plan), _finished_table(plan)]
+    forecast = make_forecast(params, root, workers)
+    sections = [_todo_table(forecast), _needs(forecast), _origin(forecast), _finished_table(forecast)]
     return "\n\n".join(section for section in sections if section)
 
 
-def _todo_table(plan: Plan) -> str:
-    head = ["task", "fits", "in store", "to do", "time of fits", f"on {_count_text(plan.workers, 'worker')}", ""]
+def _todo_table(forecast: Forecast) -> str:
+    head = ["task", "fits", "in store", "to do", "time of fits", f"on {_count_text(forecast.workers, 'worker')}", ""]
     rows = [head]
-    for task in plan.tasks:
+    for task in forecast.tasks:
         fits = task.seconds.values()
         done = len(task.grid.specs) - len(task.grid.todo)
         note = "" if task.is_split else "not fetched and split yet: from what is known of the source"
         rows.append(
             [
                 task.grid.task, str(len(task.grid.specs)), str(done), str(len(task.grid.todo)),
-                duration(sum(fits)), duration(plan.makespan(task)), note,
+                duration(sum(fits)), duration(forecast.makespan(task)), note,
             ]
         )  # fmt: skip
-    rows += [[name, "?", "?", "?", "?", "?", f"run `qlcnet fetch {name}` first"] for name in plan.unknown]
-    if len(plan.tasks) > 1:
-        specs, todo = (sum(len(getattr(t.grid, kind)) for t in plan.tasks) for kind in ("specs", "todo"))
-        total = sum(sum(task.seconds.values()) for task in plan.tasks)
-        wall = sum(plan.makespan(task) for task in plan.tasks)
+    rows += [[name, "?", "?", "?", "?", "?", f"run `qlcnet fetch {name}` first"] for name in forecast.unknown]
+    if len(forecast.tasks) > 1:
+        specs, todo = (sum(len(getattr(t.grid, kind)) for t in forecast.tasks) for kind in ("specs", "todo"))
+        total = sum(sum(task.seconds.values()) for task in forecast.tasks)
+        wall = sum(forecast.makespan(task) for task in forecast.tasks)
         rows.append(["all", str(specs), str(specs - todo), str(todo), duration(total), duration(wall), ""])
     return _table(rows)
 
 
-def _needs(plan: Plan) -> str:
-    if not any(task.work for task in plan.tasks):
+def _needs(forecast: Forecast) -> str:
+    if not any(task.work for task in forecast.tasks):
         return "nothing to do"
-    free = machine.free_memory()
-    lines = [
-        f"memory: {size_text(plan.memory)} for {_count_text(plan.workers, 'worker')}; {size_text(free)} are free here"
-    ]
-    if plan.memory > free:
+    free, workers = machine.free_memory(), _count_text(forecast.workers, "worker")
+    lines = [f"memory: {size_text(forecast.memory)} for {workers}; {size_text(free)} are free here"]
+    if forecast.memory > free:
         lines[0] += ": take fewer workers (--workers), or a cluster (docs/cluster.md)"
     cores = machine.cores()
-    if plan.workers > cores:
+    if forecast.workers > cores:
         lines.append(f"this machine has {_count_text(cores, 'core')}: the time is for workers with a core each")
-    fits, data = plan.disk
+    fits, data = forecast.disk
     lines.append(
         f"disk: {size_text(fits)} for fits"
         + (f", {size_text(data)} for data" if data else "")
         + "; as much again in DVC's cache"
     )
-    lines.append(f"start of each task's workers, in the times above: {duration(plan.startup)}")
+    lines.append(f"start of each task's workers, in the times above: {duration(forecast.startup)}")
     return "\n".join(lines)
 
 
-def _origin(plan: Plan) -> str:
-    devices = sorted({work.device for task in plan.tasks for work in task.work.values()})
+def _origin(forecast: Forecast) -> str:
+    devices = sorted({work.device for task in forecast.tasks for work in task.work.values()})
     lines = []
     for device in devices:
-        if count := plan.model.fits.get(device):
-            spread = 100 * plan.model.spread[device]
+        if count := forecast.model.fits.get(device):
+            spread = 100 * forecast.model.spread[device]
             lines.append(
                 f"cost model ({device}): calibrated on {_count_text(count, 'finished fit')}, residual {spread:.0f} %"
             )
-        elif device in plan.model.probed:
+        elif device in forecast.model.probed:
             lines.append(
                 f"cost model ({device}): defaults, scaled to the speed of this machine by short fits of noise; "
                 "finished fits will calibrate it"
@@ -83,9 +81,9 @@ def _origin(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _finished_table(plan: Plan) -> str:
+def _finished_table(forecast: Forecast) -> str:
     groups: dict[tuple[str, str, str], list[FinishedFit]] = {}
-    for task in plan.tasks:
+    for task in forecast.tasks:
         for spec, fit in task.finished:
             groups.setdefault((spec.task, spec.backbone_name, spec.model_name), []).append(fit)
     if not groups:

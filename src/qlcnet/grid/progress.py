@@ -1,15 +1,44 @@
-"""The progress of a grid: fits done, fits running with their epoch, time left."""
+"""What is shown while one waits: the progress of a grid, and seconds that pass without any."""
 
 from __future__ import annotations
 
+import logging
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
 from qlcnet.fit.spec import FitSpec
+
+log = logging.getLogger("qlcnet")
+
+
+@contextmanager
+def said_while(what: str) -> Iterator[None]:
+    """Say what the next seconds are for; at a terminal, count them on that line until they have passed."""
+    if not sys.stderr.isatty():
+        log.info("%s", what)
+        yield
+        return
+    done = threading.Event()
+
+    def count(bar: tqdm[NoReturn]) -> None:
+        while not done.wait(0.5):
+            bar.refresh()
+
+    with tqdm(desc=what, bar_format="{desc}: {elapsed}", file=sys.stderr) as bar:
+        counting = threading.Thread(target=count, args=(bar,), daemon=True)
+        counting.start()
+        try:
+            yield
+        finally:
+            done.set()
+            counting.join()
 
 
 class ProgressBar:
