@@ -119,6 +119,12 @@ def instructions(root: Path = ROOT, environment: Mapping[str, str] = os.environ)
     return below[0] if below else "SSE4.1" if "sse4_1" in flags else "none known"
 
 
+def kind_of_cpu() -> str:
+    """What fits of two machines must have in common, to be equal to the last bit: vendor, instructions, variables."""
+    variables = [f"{name}={value}" for name, value in numeric_variables().items()]
+    return " ".join([cpu_vendor(), instructions(), *variables])
+
+
 def numeric_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Those of NUMERIC_VARIABLES that are set, and of FIXED_VARIABLES that are set to something else."""
     named = {name: environment[name] for name in (*NUMERIC_VARIABLES, *FIXED_VARIABLES) if environment.get(name)}

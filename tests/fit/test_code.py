@@ -11,9 +11,8 @@ import pytest
 from qlcnet.fit import code
 from qlcnet.fit.code import LOADED, SOMETIMES, TABLES, Code
 from qlcnet.fit.spec import DataPaths, FitSpec
-from qlcnet.grid import local
 from qlcnet.grid.engine import EngineError, SourcesChangedError
-from qlcnet.grid.worker import check_sources
+from qlcnet.grid.worker import check_sources, run_fit
 from tests.grid.projects import TASK, make_project, plan
 
 LINEAR = {"linear", "adam", "constant"}
@@ -148,7 +147,7 @@ def test_other_code_is_an_error_of_the_grid(spec: FitSpec, monkeypatch: pytest.M
     else:
         planned = replace(spec, code=other.digest(spec.words))
     with pytest.raises(SourcesChangedError, match="the sources changed while the grid ran; run again") as raised:
-        local._run_local(planned, DataPaths.of(Path("nowhere"), TASK), (), "nowhere")
+        run_fit(planned, DataPaths.of(Path("nowhere"), TASK), (), "content", "worker", print)
     travelled = pickle.loads(pickle.dumps(raised.value))
     assert isinstance(travelled, EngineError), "which ends the grid at once, see test_grid"
     assert str(travelled) == str(raised.value)

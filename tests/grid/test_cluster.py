@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from qlcnet import machine
 from qlcnet.config import Params
 from qlcnet.fit.spec import DataPaths
 from qlcnet.grid.cluster import engine as cluster
@@ -215,7 +216,7 @@ class Link:
     def run(self, function: Any, *_: Any, **__: Any) -> dict[str, Any]:
         self._reach()
         self.described += function is cluster_worker.describe_worker
-        versions, cpu = cluster_worker.versions(), cluster_worker.cpu_features()
+        versions, cpu = cluster_worker.versions(), machine.kind_of_cpu()
         seen = {"paths": DataPaths(Path("raw"), Path("folds.csv"), Path("quanvolved")), "spool": ("w", "spool")}
         return {"tcp://w": {"versions": versions, "cpu": cpu, "threads": 1, "cuda_fault": None, **seen}}
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from qlcnet import machine
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.grid.cluster import transfer
-from qlcnet.grid.cluster.worker import SpoolGoneError, cpu_features, describe_worker, fit_on_worker, versions
+from qlcnet.grid.cluster.worker import SpoolGoneError, describe_worker, fit_on_worker, versions
 from qlcnet.grid.engine import EngineError, OnEvent
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class DaskEngine:
     ) -> None:
         self.scheduler, self.device = scheduler, device
         self.files = transfer.TaskFiles.of(paths, circuits, weights)
-        self._own: dict[str, Any] = {"versions": versions(), "cpu": cpu_features()}
+        self._own: dict[str, Any] = {"versions": versions(), "cpu": machine.kind_of_cpu()}
         self._topic = f"qlcnet-{self.files.digest}-{time.time_ns()}"
         self._workers: dict[str, _Worker] = {}
         self._refused: set[str] = set()
@@ -196,7 +197,7 @@ class DaskEngine:
             if answer["cpu"] != self._own["cpu"]:
                 log.warning(
                     "worker %s has another kind of CPU (%s; here %s): its fits may differ in their last bits",
-                    address, " ".join(answer["cpu"]), " ".join(self._own["cpu"]),
+                    address, answer["cpu"], self._own["cpu"],
                 )  # fmt: skip
             with self._lock:
                 self._workers[address] = _Worker(answer["paths"] or transfer.spooled(Path(answer["spool"][1])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import socket
 import threading
@@ -34,7 +33,7 @@ def describe_worker(files: transfer.TaskFiles, device: str, dask_worker: Any = N
     return {
         "versions": versions(),
         "host": socket.gethostname(),
-        "cpu": cpu_features(),
+        "cpu": machine.kind_of_cpu(),
         "threads": dask_worker.state.nthreads,
         "cuda_fault": _cuda_fault() if device == "cuda" else None,
         "paths": transfer.paths_seen(files, dask_worker),
@@ -50,12 +49,6 @@ def versions() -> dict[str, str]:
     """Of what decides a result."""
     packages = {name: importlib.metadata.version(name) for name in FIT_PACKAGES}
     return {**packages, "code of qlcnet": LOADED.whole}  # not what lies on disk: a worker keeps what it imported
-
-
-def cpu_features() -> list[str]:
-    """Vector instructions, by which the kernels of torch differ in their last bits."""
-    features: dict[str, bool] = importlib.import_module("numpy._core._multiarray_umath").__cpu_features__
-    return sorted(name for name, present in features.items() if present and name in ("AVX2", "AVX512F", "NEON", "VSX"))
 
 
 def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, topic: str) -> FitResult:
