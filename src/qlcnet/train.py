@@ -17,7 +17,7 @@ from qlcnet.grid.grid import DECIDING, Grid, circuits_of, link_results, plan_gri
 from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.local import LocalEngine
 from qlcnet.grid.progress import ProgressBar
-from qlcnet.grid.run import run_grid
+from qlcnet.grid.run import GridError, run_grid
 from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
@@ -32,7 +32,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
 
     started = time.perf_counter()
     store = FoldStore(Project(root).store)
-    grid = plan_grid(params, task, root, store)
+    grid = plan_sound_grid(params, task, root, store)
     log.info(
         "%s: %d fits, %d in the store, %d to do",
         task,
@@ -45,12 +45,27 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
     tracker = GridTracker(grid, root, store)
     try:
         keeper = Keeper.of(grid, store, {"commit": commit, "dirty": dirty}, workers)
-        run_grid(grid.todo, _engine_for(params, grid, root, keeper, workers, scheduler), keeper, [bar, tracker])
+        try:
+            run_grid(grid.todo, _engine_for(params, grid, root, keeper, workers, scheduler), keeper, [bar, tracker])
+        except GridError as error:
+            if error.failures:  # the report can show the models that are whole, and name the others
+                link_results(grid, store, Project(root).fits, error.failures)
+            raise
         link_results(grid, store, Project(root).fits)
         tracker.complete(seconds=time.perf_counter() - started)
     finally:
         bar.close()
         tracker.close()
+
+
+def plan_sound_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
+    """The grid of a task; stored fits whose files are not what was written are set aside, and are to do again."""
+    grid = plan_grid(params, task, root, store)
+    stored = {spec.fingerprint for spec in grid.specs} - {spec.fingerprint for spec in grid.todo}
+    damaged = {fingerprint: problem for fingerprint in sorted(stored) if (problem := store.problem(fingerprint))}
+    for fingerprint, problem in damaged.items():
+        store.set_aside(fingerprint, problem)
+    return plan_grid(params, task, root, store) if damaged else grid
 
 
 def _engine_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from qlcnet.data.batches import InputArray
 from qlcnet.fit.fitting import TEST, VALIDATION, fit_fold
 from qlcnet.fit.spec import FitResult
+from qlcnet.models.module import DivergedError
 from tests.fit.tiny_fits import CLASSES, IMAGES, SIDE, make_data, make_spec
 
 
@@ -172,3 +174,23 @@ def test_an_exception_of_the_listener_ends_the_fit() -> None:
 
     with pytest.raises(StopError, match="0"):
         fit_fold(make_spec({"inputs": ["image"]}), make_data(), stop)
+
+
+@pytest.mark.parametrize(
+    ("training", "where"),
+    [
+        ({"learning_rate": 1e30, "epochs": 3}, r"diverged in epoch [12], (batch \d|in validation): .*learning_rate"),
+        ({"learning_rate": 1e38, "epochs": 1, "batch_size": 18}, "diverged in epoch 1, in validation"),
+    ],
+)
+def test_a_fit_that_diverges_is_an_error_with_its_epoch(training: dict[str, Any], where: str) -> None:
+    with pytest.raises(DivergedError, match=where) as raised:
+        fit_fold(make_spec({"inputs": ["image"]}, **training), make_data())
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value), "from a worker process"
+
+
+def test_images_that_are_all_the_same_are_no_numbers_to_learn_from_but_numbers() -> None:
+    data = make_data()
+    data.arrays["image"] = InputArray("image", torch.full_like(data.arrays["image"].stored, 7))
+    fit = fit_fold(make_spec({"inputs": ["image"]}), data)
+    assert np.isfinite(fit.predictions["probabilities"]).all()

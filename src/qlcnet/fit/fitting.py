@@ -24,7 +24,7 @@ from qlcnet.fit.data import FitData
 from qlcnet.fit.prepare import Prepared, prepare
 from qlcnet.fit.spec import FitResult, FitSpec
 from qlcnet.models.epoch_metrics import Scored
-from qlcnet.models.module import Classifier
+from qlcnet.models.module import Classifier, DivergedError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 VALIDATION, TEST = 0, 1  # `part` of a prediction
@@ -80,6 +80,8 @@ def predict(network: nn.Module, parts: Mapping[int, Batches]) -> dict[str, np.nd
         for x, y in batches:
             scored.add(network(x), y)
         logits, targets = scored.take()
+        if not bool(torch.isfinite(logits).all()):
+            raise DivergedError("after the last epoch")
         columns["index"].append(batches.rows.astype(np.int64))
         columns["target"].append(targets.cpu().numpy().copy())
         columns["part"].append(np.full(len(batches.rows), part, np.uint8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -19,21 +20,35 @@ PROVENANCE = "provenance.json"  # seconds, host, commit: in the store only, neve
 FILES = (CONFIG, HISTORY, PREDICTIONS, WEIGHTS)
 
 
+REMEDY = "remove its folder and run `qlcnet train` of its task: that fit is then fitted again"
+
+
+class DamagedError(ValueError):
+    """A file of a fit cannot be what was written; the message names it and the remedy."""
+
+
 def fold_path(results: Path, task: str, backbone: str, model: str, repeat: int, fold: int) -> Path:
     """Where a fold stands below `results/folds`."""
-    return results / task / backbone / model / f"repeat-{repeat}" / f"fold-{fold}"
+    return results / task / path_in_task(backbone, model, repeat, fold)
+
+
+def path_in_task(backbone: str, model: str, repeat: int, fold: int) -> Path:
+    """The same below `results/folds/<task>`."""
+    return Path(backbone, model, f"repeat-{repeat}", f"fold-{fold}")
 
 
 def files_of(config: Mapping[str, Any], result: FitResult) -> dict[str, bytes]:
     """The bytes of each file of a fold folder: a pure function of the fit."""
     from safetensors.numpy import save as save_arrays
 
-    return {
-        CONFIG: config_text({**config, **result.facts, "computed_on": result.computed_on}).encode(),
+    files = {
         HISTORY: _history_csv(result.history).encode(),
         PREDICTIONS: save_arrays({name: np.ascontiguousarray(a) for name, a in result.predictions.items()}),
         WEIGHTS: save_arrays(result.weights),
     }
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    whole = {**config, **result.facts, "computed_on": result.computed_on, "files": digests}
+    return {CONFIG: config_text(whole).encode(), **files}
 
 
 def config_text(config: Mapping[str, Any]) -> str:
@@ -53,17 +68,33 @@ def _history_csv(history: list[dict[str, float]]) -> str:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a fold folder."""
-    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config: dict[str, Any] = _read_json(folder / CONFIG)
     return config
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
     """provenance.json of a folder of the store; empty where there is none."""
     path = folder / PROVENANCE
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return _read_json(path) if path.is_file() else {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedError(f"{path} is damaged ({error}); {REMEDY}") from None
+    if not isinstance(known, dict):
+        raise DamagedError(f"{path} is damaged (it holds {type(known).__name__}, no object); {REMEDY}")
+    return known
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
     """history.csv, one dict an epoch."""
-    with (folder / HISTORY).open(encoding="utf-8", newline="") as lines:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+    try:
+        with (folder / HISTORY).open(encoding="utf-8", newline="") as lines:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"{folder / HISTORY} is damaged ({error}); {REMEDY}") from None
+    if not rows:
+        raise DamagedError(f"{folder / HISTORY} is damaged (it has no epoch); {REMEDY}")
+    return rows

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -53,6 +53,9 @@ class Identity:
     def to_json(self) -> dict[str, Any]:
         """What config.json holds of it."""
         return {**asdict(self), "image_size": list(self.image_size), "inputs": list(self.inputs)}
+
+
+FIELDS = tuple(field.name for field in fields(Identity))  # keys of config.json that make the fingerprint
 
 
 def rows_of(split: Split, labels: np.ndarray) -> dict[str, str]:

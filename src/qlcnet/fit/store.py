@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import logging
@@ -18,11 +19,14 @@ from typing import Any
 
 import psutil
 
-from qlcnet.fit.fold_folder import CONFIG, FILES, PROVENANCE, config_text, read_provenance
+from qlcnet.fit.fold_folder import CONFIG, FILES, PROVENANCE, DamagedError, config_text, read_provenance
+from qlcnet.fit.soundness import digest_of, problem_in, problem_of
 from qlcnet.whole import sync_folder, whole_file, write_synced
 
 log = logging.getLogger("qlcnet")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+NOTHING_TAKEN = "nothing was imported from it"
+MOST_BYTES = 2 << 30  # of one file of a fit: weights of half a billion parameters
 
 
 class StoreError(RuntimeError):
@@ -57,7 +61,8 @@ class FoldStore:
 
     def put(self, fingerprint: str, files: Mapping[str, bytes], provenance: Mapping[str, Any]) -> Path:
         """Keep a fit. One that is there already wins: two writers of one fingerprint write the same."""
-        contents = {**files, PROVENANCE: config_text(provenance).encode()}
+        vouched = {**provenance, "config": digest_of(files[CONFIG])}
+        contents = {**files, PROVENANCE: config_text(vouched).encode()}
         beside = self._beside(fingerprint)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
@@ -68,18 +73,17 @@ class FoldStore:
 
     def keep_as(self, former: str, fingerprint: str, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> Path:
         """Keep a fit under another fingerprint and config.json too; large files are shared, the former one stays."""
+        text = config_text(config)
         known = {**read_provenance(self.path(former)), **provenance, "adopted_from": former}
+        known["config"] = digest_of(text.encode())
         beside = self._beside(fingerprint)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         for name in FILES:
             if name != CONFIG:
                 _share(self.path(former) / name, beside / name)
-        for name, text in (
-            (CONFIG, config_text(config)),
-            (PROVENANCE, json.dumps(known, indent=1, sort_keys=True) + "\n"),
-        ):
-            write_synced(beside / name, text)
+        for name, content in ((CONFIG, text), (PROVENANCE, config_text(known))):
+            write_synced(beside / name, content)
             (beside / name).chmod(0o444)
         return self._commit(beside, fingerprint)
 
@@ -89,25 +93,45 @@ class FoldStore:
         try:
             beside.rename(final)
         except OSError:
-            if fingerprint not in self:
-                raise
-            shutil.rmtree(beside)
+            if fingerprint in self:
+                shutil.rmtree(beside)
+            else:  # a folder without config.json is no fit, and would be in the way for good
+                self.set_aside(fingerprint, f"{CONFIG} is missing")
+                beside.rename(final)
         sync_folder(self.root)
         return final
 
+    def set_aside(self, fingerprint: str, why: str) -> None:
+        """Take a fit that is not what it was out of the store, and say so; the folder is kept as `.damaged-…`."""
+        folder = self.root / f".damaged-{fingerprint}-{time.time_ns()}"
+        log.warning("the stored fit %s is damaged (%s): set aside as %s", fingerprint, why, folder.name)
+        self.path(fingerprint).rename(folder)
+
+    def problem(self, fingerprint: str) -> str | None:
+        """What is wrong with the files of a stored fit; None where nothing is."""
+        return problem_in(self.path(fingerprint))
+
     def link(self, fingerprint: str, destination: Path) -> None:
-        """Put the fit's files, without provenance, at `destination`: hard links, or copies across file systems."""
+        """Put the fit's files, without provenance, at `destination`: hard links, or copies across file systems.
+
+        Raises StoreError where they are not what was written.
+        """
+        if problem := self.problem(fingerprint):
+            raise StoreError(f"the stored fit {fingerprint} is damaged ({problem}); run the same command again")
         destination.mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            (destination / name).unlink(missing_ok=True)
             _share(self.path(fingerprint) / name, destination / name)
 
     def entries(self) -> Iterator[Entry]:
-        """All fits, by name."""
+        """All fits, by name. What cannot be read is left out, with a warning."""
         found = []
         for folder in self.root.iterdir():
             if FINGERPRINT.fullmatch(folder.name) and (folder / CONFIG).is_file():
-                known = read_provenance(folder)
+                try:
+                    known = read_provenance(folder)
+                except DamagedError as error:
+                    log.warning("left out: %s", error)
+                    continue
                 size = sum(file.stat().st_size for file in folder.iterdir())
                 name = str(known.get("name", "?"))
                 found.append(Entry(folder.name, name, size, known.get("seconds"), (folder / CONFIG).stat().st_mtime))
@@ -126,43 +150,46 @@ class FoldStore:
         return doomed
 
     def export(self, archive: Path, fingerprints: Collection[str] | None = None) -> int:
-        """Write fits into a tar archive (beside, then renamed); returns how many."""
+        """Write fits into a tar archive (beside, then renamed); returns how many. Damaged ones are left out.
+
+        Raises StoreError for a name that does not say it is an archive: it would take the place of another file.
+        """
+        if archive.suffix != ".tar":
+            raise StoreError(f"{archive}: an archive's name must end in .tar")
         chosen = [e.fingerprint for e in self.entries() if fingerprints is None or e.fingerprint in fingerprints]
+        written = 0
         with whole_file(archive) as beside, tarfile.open(beside, "w") as tar:
             for fingerprint in chosen:
+                if problem := self.problem(fingerprint):
+                    log.warning("left out: the stored fit %s is damaged (%s)", fingerprint, problem)
+                    continue
                 tar.add(self.path(fingerprint), arcname=fingerprint)
-        return len(chosen)
+                written += 1
+        return written
 
     def import_(self, archive: Path) -> int:
-        """Take the fits of an archive that the store lacks; returns how many. Anything but fold files is refused."""
-        taken = 0
+        """Take the fits of an archive that the store lacks; returns how many.
+
+        All or nothing: anything but sound fits is refused with a StoreError before one is taken.
+        """
         try:
             with tarfile.open(archive) as tar:
-                members: dict[str, dict[str, tarfile.TarInfo]] = {}
-                for member in tar.getmembers():
-                    if member.isdir():
-                        continue
-                    fingerprint, _, name = member.name.partition("/")
-                    if not (member.isfile() and FINGERPRINT.fullmatch(fingerprint) and name in (*FILES, PROVENANCE)):
-                        raise StoreError(
-                            f"{archive}: {member.name!r} is no file of a fold; nothing was imported from it"
-                        )
-                    members.setdefault(fingerprint, {})[name] = member
+                members = _members(archive, tar)
                 for fingerprint, files in members.items():
-                    if not set(FILES) <= files.keys():
-                        raise StoreError(f"{archive}: fit {fingerprint} lacks {sorted(set(FILES) - files.keys())}")
-                    if fingerprint in self:
-                        continue
-                    contents = {name: _read_member(tar, member) for name, member in files.items()}
-                    config = json.loads(contents[CONFIG])
+                    if problem := problem_of({name: _read_member(tar, member) for name, member in files.items()}):
+                        raise StoreError(f"{archive}: the fit {fingerprint} is damaged ({problem}); {NOTHING_TAKEN}")
+                    config = json.loads(_read_member(tar, files[CONFIG]))
                     if config.get("fingerprint") != fingerprint:
-                        raise StoreError(f"{archive}: fit {fingerprint} says it is {config.get('fingerprint')}")
+                        stated = config.get("fingerprint")
+                        raise StoreError(f"{archive}: fit {fingerprint} says it is {stated}; {NOTHING_TAKEN}")
+                wanted = {name: files for name, files in members.items() if name not in self}
+                for fingerprint, files in wanted.items():
+                    contents = {name: _read_member(tar, member) for name, member in files.items()}
                     provenance = json.loads(contents.pop(PROVENANCE, b"{}"))
                     self.put(fingerprint, contents, provenance)
-                    taken += 1
+                return len(wanted)
         except (tarfile.TarError, EOFError, json.JSONDecodeError) as error:
             raise StoreError(f"{archive}: not a whole archive of the fold store: {error}") from error
-        return taken
 
     def _beside(self, fingerprint: str) -> Path:
         """Where this process writes a fit before it is whole. Machines may share a store: a pid alone says nothing."""
@@ -177,11 +204,39 @@ class FoldStore:
 
 
 def _share(file: Path, target: Path) -> None:
-    """A hard link, or a copy across file systems."""
+    """A hard link in the place of `target`, or a copy across file systems.
+
+    Beside, then renamed: to copy onto a name that another process has just linked would write into the store.
+    """
+    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    beside.unlink(missing_ok=True)
     try:
-        os.link(file, target)
-    except OSError:
-        shutil.copyfile(file, target)
+        os.link(file, beside)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES):
+            raise
+        shutil.copyfile(file, beside)
+    beside.replace(target)
+    beside.unlink(missing_ok=True)  # a rename onto another link of the same file does nothing
+
+
+def _members(archive: Path, tar: tarfile.TarFile) -> dict[str, dict[str, tarfile.TarInfo]]:
+    """Files of each fit, by fingerprint and name. Raises StoreError for anything else, and for files without bound."""
+    members: dict[str, dict[str, tarfile.TarInfo]] = {}
+    for member in tar:
+        if member.isdir():
+            continue
+        fingerprint, _, name = member.name.partition("/")
+        if not (member.isfile() and FINGERPRINT.fullmatch(fingerprint) and name in (*FILES, PROVENANCE)):
+            raise StoreError(f"{archive}: {member.name!r} is no file of a fold; {NOTHING_TAKEN}")
+        if member.size > MOST_BYTES:
+            raise StoreError(f"{archive}: {member.name!r} has {member.size:,} bytes; {NOTHING_TAKEN}")
+        members.setdefault(fingerprint, {})[name] = member
+    for fingerprint, files in members.items():
+        if not set(FILES) <= files.keys():
+            lacking = sorted(set(FILES) - files.keys())
+            raise StoreError(f"{archive}: fit {fingerprint} lacks {lacking}; {NOTHING_TAKEN}")
+    return members
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

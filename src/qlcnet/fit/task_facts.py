@@ -6,7 +6,7 @@ A fit may stand under several names; whoever shows it (report, tracking) needs t
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class TaskFacts:
     data: dict[str, Any]  # digests: images, folds, channels
     settings: dict[str, dict[str, dict[str, Any]]]  # backbone -> model -> sections
     shown: dict[str, str]
+    failed: dict[str, str] = field(default_factory=dict)  # fits that raised, by name: why
 
     def write(self, folder: Path) -> None:
         """Write it into `results/folds/<task>`."""

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from qlcnet.config import Backbone, Model, Params, Section, Training, canonical, fingerprint
 from qlcnet.fit.fold_folder import HISTORY, PREDICTIONS, WEIGHTS, files_of, read_config
-from qlcnet.fit.identity import settings_of
+from qlcnet.fit.identity import FIELDS, settings_of
+from qlcnet.fit.soundness import digest_of
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import NotPreparedError
@@ -83,8 +84,8 @@ def adopt(params: Params, root: Path, store: FoldStore, check: int, refit: Refit
     proven = {candidate.change for candidate in chosen}
     for candidate in found:
         if candidate.change in proven:
-            spec, former = candidate.spec, read_config(store.path(candidate.stored))
-            config = {**_facts(former, candidate), **candidate.grid.configs[spec.fingerprint]}
+            spec, folder = candidate.spec, store.path(candidate.stored)
+            config = {**_facts(folder, read_config(folder), candidate), **candidate.grid.configs[spec.fingerprint]}
             store.keep_as(candidate.stored, spec.fingerprint, config, {"name": spec.name})
             result.adopted += 1
     return result
@@ -156,11 +157,11 @@ def differing_files(folder: Path, fitted: FitResult) -> list[str]:
 
 # --- keys by which a fit is found again -----------------------------------------------------------------------------
 
-IDENTITY = ("rows", "classes", "image_size", "inputs", "settings", "seeds", "numerics")
+BUT_CODE = tuple(name for name in FIELDS if name != "code")
 
 
 def _key_without_code(config: Mapping[str, Any]) -> str:
-    return fingerprint({name: config.get(name) for name in IDENTITY})
+    return fingerprint({name: config.get(name) for name in BUT_CODE})
 
 
 def _former_key_of(grid: Grid, spec: FitSpec) -> str:
@@ -203,13 +204,15 @@ def _section(kind: type[S], values: Mapping[str, Any]) -> S:
     return kind.model_validate({k: v for k, v in values.items() if k not in defaults or v != defaults[k]})
 
 
-def _facts(former: Mapping[str, Any], candidate: Candidate) -> dict[str, Any]:
+def _facts(folder: Path, former: Mapping[str, Any], candidate: Candidate) -> dict[str, Any]:
     """What the former config.json says beside its identity."""
     names = ("normalisation", "parameters", "multiply_adds", "circuit_evaluations", "images", "input_shape")
     facts = {name: former[name] for name in names}
     channels = list(candidate.grid.kind(candidate.spec).channels)  # names of inputs were there before
+    digests = {name: digest_of((folder / name).read_bytes()) for name in COMPARED}
     return {
         **facts,
+        "files": digests,
         "normalisation": {**facts["normalisation"], "channels": channels},
         "computed_on": former.get("computed_on", {}),
     }

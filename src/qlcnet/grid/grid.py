@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +14,14 @@ import numpy as np
 from qlcnet.config import Backbone, Params, canonical
 from qlcnet.cost.workload import CountNetworks, NetworkKind, TaskShape, Work, count_sizes
 from qlcnet.fit.code import LOADED
-from qlcnet.fit.fold_folder import fold_path
+from qlcnet.fit.fold_folder import path_in_task
 from qlcnet.fit.identity import NOT_A_SETTING, Identity, numerics_of, rows_of, seeds_of, settings_of, words_of
 from qlcnet.fit.spec import DataPaths, FitSpec
 from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import TaskData, data_of
 from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.machine import accelerators
+from qlcnet.whole import whole_folder
 
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
 DECIDING = ("src", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
@@ -164,15 +164,19 @@ def _specs(params: Params, task: str, repeats: Iterable[int], folds: Iterable[in
         )
 
 
-def link_results(grid: Grid, store: FoldStore, results: Path) -> None:
-    """Make `results/<task>` hold exactly the grid's folds, taken from the store, and what is known of the task."""
+def link_results(grid: Grid, store: FoldStore, results: Path, failed: Mapping[str, str] | None = None) -> None:
+    """Make `results/<task>` hold exactly the grid's folds, taken from the store, and what is known of the task.
+
+    `failed`: why fits have no folder, by their names. The folder takes the place of a former one as a whole.
+    """
     assert grid.facts is not None
-    shutil.rmtree(results / grid.task, ignore_errors=True)
-    for spec in grid.specs:
-        store.link(
-            spec.fingerprint, fold_path(results, spec.task, spec.backbone_name, spec.model_name, spec.repeat, spec.fold)
-        )
-    grid.facts.write(results / grid.task)
+    failed = failed or {}
+    with whole_folder(results / grid.task) as folder:
+        for spec in grid.specs:
+            if spec.name not in failed:
+                inside = path_in_task(spec.backbone_name, spec.model_name, spec.repeat, spec.fold)
+                store.link(spec.fingerprint, folder / inside)
+        replace(grid.facts, failed=dict(failed)).write(folder)
 
 
 def _shown_digests(root: Path, task: str) -> dict[str, str]:

@@ -23,7 +23,14 @@ NAMED = 3  # fits of one failure: one cause often strikes a whole grid
 
 
 class GridError(RuntimeError):
-    """Some fits failed; the message states each cause, and whom it struck. Those that finished are in the store."""
+    """Some fits failed; the message states each cause, and whom it struck. Those that finished are in the store.
+
+    `failures`: why, by the fit's name; empty where workers died and fits are left that nobody tried to the end.
+    """
+
+    def __init__(self, message: str, failures: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.failures = dict(failures or {})
 
 
 class Listener(Protocol):
@@ -127,7 +134,8 @@ def run_grid(
             log.warning("%s", running.failed())
         raise
     if running.failures:
-        raise GridError(running.failed())
+        reasons = {name: f"{type(error).__name__}: {error}" for name, error in running.failures.items()}
+        raise GridError(running.failed(), reasons)
 
 
 class _Deaths:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
@@ -35,13 +36,28 @@ SCHEDULES: dict[str, Callable[[Optimizer, float, int], LRScheduler]] = {
 }
 
 
+class DivergedError(ValueError):
+    """A fit whose network puts out what is no number; the message says where it began, and what helps."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"diverged {where}: the network's outputs are not finite. A lower training.learning_rate helps most often; "
+            "if it does not, look at the images (are they all the same?)"
+        )
+        self.where = where
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str]]:
+        return DivergedError, (self.where,)
+
+
 class Classifier(pl.LightningModule):
     """Fits `network` to batches (x float32 (B, C, H, W), y int64 (B,)) as `training` says, by cross-entropy.
 
     `class_weights` (classes,) weigh the loss that is minimised, not the one that is reported; `steps_per_epoch` is the
     number of training batches. `history` gets one dict an epoch: `epoch` (from 0), `train_<metric>`, `learning_rate`
     (of the epoch's last step) and, where there are validation batches, `val_<metric>`; the metrics are those of
-    epoch_metrics. A row is whole before any callback's on_train_epoch_end.
+    epoch_metrics. A row is whole before any callback's on_train_epoch_end. Raises DivergedError at the end of an epoch
+    whose outputs are not finite.
 
     The training metrics come from the logits that the training batches had when they were trained on: augmented
     images, BatchNorm in training mode, weights that change within the epoch. They cost no second pass, and are no
@@ -121,5 +137,11 @@ class Classifier(pl.LightningModule):
             self.history[-1].update(metrics)
 
     def _metrics(self, part: str) -> dict[str, float]:
-        metrics = epoch_metrics(*self._scored.take(), self.classes)
+        logits, targets = self._scored.take()
+        wrong = (~torch.isfinite(logits)).any(1).nonzero()
+        if len(wrong):
+            batch = int(wrong[0]) // self.how.batch_size + 1
+            epoch = len(self.history) + (part == "train")
+            raise DivergedError(f"in epoch {epoch}" + (f", batch {batch}" if part == "train" else ", in validation"))
+        metrics = epoch_metrics(logits, targets, self.classes)
         return {f"{part}_{name}": value for name, value in metrics.items()}
