@@ -73,7 +73,7 @@ def _measure(network: str, model: Model, side: int, images: int, epochs: int) ->
 
     fit_fold(*made_up_fit("lcnet_050", CLASSICAL, 28, 128, 1)[:2])  # what only the first fit of a process pays
     spec, data, work = made_up_fit(network, model, side, images, epochs)
-    size = sum(array.stored.nbytes for array in data.arrays.values())
+    size = sum(array.stored.nbytes for array in (data.images, *data.channels.values()))
     peak = _Peak(psutil.Process())
     cpu, wall = time.process_time(), time.perf_counter()
     fit_fold(spec, data)
@@ -162,6 +162,7 @@ class Clock:
 
 def make_study(root: Path, epochs: int, folds: int) -> Params:
     """A project with images of the size and number of DermaMNIST, made up: times do not depend on what they show."""
+    from qlcnet.data.channel_card import ChannelCard, Decode, Evaluations
     from qlcnet.data.folds import make_folds
     from qlcnet.data.imageset import ImageSet
     from qlcnet.fit.spec import DataPaths
@@ -189,13 +190,9 @@ def make_study(root: Path, epochs: int, folds: int) -> Params:
     make_folds(image_set, params.datasets["made-up"], params.seed).write(paths.folds)
     (paths.quanvolved / "ry").mkdir(parents=True)
     np.save(paths.quanvolved / "ry" / "channels.npy", rng.standard_normal((count, 28, 28, 4)).astype(np.float16))
-    card = {
-        "decode": {"scale": 1.0, "offset": 0.0},
-        "patches_per_image": 784,
-        "qnode_evaluations": 81,
-        "digest": "made up",
-    }
-    (paths.quanvolved / "ry" / "circuit.json").write_text(json.dumps(card))
+    shape, evaluations = (count, 28, 28, 4), Evaluations(executed=81, hardware=784)
+    card = ChannelCard("ry", "circuit", shape, Decode(1.0, 0.0), None, "made up", evaluations)
+    card.write(paths.quanvolved / "ry")
     return params
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qlcnet.config import ParamsError, canonical, fingerprint, load_params, parse_params
+from qlcnet.config import Input, ParamsError, canonical, fingerprint, load_params, parse_params
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 
@@ -81,6 +81,9 @@ def test_the_committed_params_are_the_demo() -> None:
         ("circuits/ry", {"device_shots": 9, "shots": 9}, "circuits.ry: `device_shots` samples the grid"),
         ("circuits/ry", {"tolerance": 0.1, "storage": "uint8"}, "circuits.ry: `storage: uint8` holds values from -1"),
         ("models/hybrid/inputs", ["quanv:ry/4"], "models.hybrid.inputs: 'quanv:ry/4': ry has the channels 0 to 3"),
+        ("models/hybrid/inputs", [], "models.hybrid.inputs: list at least one input"),
+        ("models/hybrid/inputs", ["quanv:ry/x"], "models.hybrid.inputs.0: 'quanv:ry/x' is no input; allowed:"),
+        ("models/hybrid/inputs", ["image", 3], "models.hybrid.inputs.1: 3 is no input; allowed:"),
         ("models/hybrid/inputs", ["picture"], "'picture' is no input; allowed: image, grey, quanv:<circuit>"),
         ("circuits/ry/stride", 0, "circuits.ry.stride: input should be greater than or equal to 1 (given 0)"),
         ("circuits/ry/noise", {"depolarizing": 2}, "circuits.ry.noise.depolarizing"),
@@ -125,6 +128,41 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("just text\n")
     with pytest.raises(ParamsError, match="expected keys"):
         load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "width"),
+    [
+        ("image", Input("image"), 3),
+        ("grey", Input("grey"), 1),
+        ("quanv:ry", Input("quanv", "ry"), 4),
+        ("quanv:a.b-c_9/11", Input("quanv", "a.b-c_9", 11), 1),
+        ("channel:mine", Input("channel", "mine"), 5),
+        ("channel:mine/0", Input("channel", "mine", 0), 1),
+    ],
+)
+def test_an_input_is_read_once_and_gives_its_text_back(text: str, value: Input, width: int) -> None:
+    assert Input.parse(text) == value
+    assert str(value) == text
+    assert value.is_stored == (":" in text)
+    assert value.width(3, {"ry": 4, "mine": 5}) == width
+
+
+@pytest.mark.parametrize(
+    "text", ["", "quanv", "quanv:", "quanv:ry/", "quanv:ry/-1", "quanv:ry/007", "quanv:Ry", "image/0", "x:ry", " image"]
+)
+def test_what_is_no_input(text: str) -> None:
+    with pytest.raises(ValueError, match="is no input; allowed: image, grey, quanv:<circuit>"):
+        Input.parse(text)
+
+
+def test_inputs_are_written_as_their_text() -> None:
+    """So names of models in params, identities and network sizes stay what they were."""
+    model = parse_params(changed("models/hybrid/inputs", ["image", "quanv:ry/2", "quanv:ry"])).models["hybrid"]
+    assert model.inputs == (Input("image"), Input("quanv", "ry", 2), Input("quanv", "ry"))
+    assert canonical(model)["inputs"] == ["image", "quanv:ry/2", "quanv:ry"]
+    assert type(model).model_validate(model.model_dump()) == model
+    assert model.circuits == model.stored == ("ry",)
 
 
 def test_params_are_immutable() -> None:

@@ -165,10 +165,10 @@ def _split(options: argparse.Namespace) -> int:
 
 
 def _quanvolve(options: argparse.Namespace) -> int:
-    from qlcnet.quantum.quanvolve import quanvolve_task
+    from qlcnet.data.channels import make_channels
 
     project, params, _ = _task(options)
-    quanvolve_task(project.raw(options.task), params.circuits, project.channels(options.task))
+    make_channels(project.raw(options.task), params.circuits, project.channels(options.task))
     return 0
 
 

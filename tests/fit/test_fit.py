@@ -86,16 +86,15 @@ def test_facts_count_images_circuits_and_channels(usual: FitResult) -> None:
 def test_normalisation_and_weights_know_the_training_rows_only(usual: FitResult) -> None:
     changed = make_data()
     rows = changed.folds.split(0, 0).validation
-    for name, array in changed.arrays.items():
-        stored = array.stored.clone()
-        stored[rows] = stored[rows] // 2 if stored.dtype == torch.uint8 else 3 * stored[rows] + 1
-        changed.arrays[name] = InputArray(name, stored)
+    changed.images.stored[rows] //= 2
+    stored = changed.channels["ry"].stored
+    stored[rows] = 3 * stored[rows] + 1
     fit = fit_fold(make_spec(), changed)
     assert fit.facts["normalisation"] == usual.facts["normalisation"]
     assert all((fit.weights[name] == usual.weights[name]).all() for name in usual.weights)
     assert (fit.predictions["probabilities"] != usual.predictions["probabilities"]).any()
 
-    pixels = make_data().arrays["image"].stored[changed.folds.split(0, 0).train].double()
+    pixels = make_data().images.stored[changed.folds.split(0, 0).train].double()
     assert usual.facts["normalisation"]["mean"][0] == pytest.approx(pixels.mean().item())
     assert usual.facts["normalisation"]["sd"][0] == pytest.approx(pixels.std(correction=0).item())
 
@@ -155,10 +154,10 @@ def test_inputs_fusions_and_heads(model: dict[str, Any], colour: bool, channels:
 def test_a_channel_reads_that_channel_alone() -> None:
     def predicted(**changes: float) -> bytes:
         data = make_data()
-        stored = data.arrays["quanv:ry"].stored.clone()
+        stored = data.channels["ry"].stored.clone()
         for name, value in changes.items():
             stored[..., int(name[-1])] *= torch.linspace(1, value, SIDE).to(stored.dtype)
-        data.arrays["quanv:ry"] = InputArray("quanv:ry", stored)
+        data.channels["ry"] = InputArray("ry", stored)
         return fit_fold(make_spec({"inputs": ["quanv:ry/1"]}, epochs=1), data).predictions["probabilities"].tobytes()
 
     assert predicted() == predicted(channel_0=5.0, channel_2=5.0)

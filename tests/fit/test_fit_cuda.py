@@ -72,4 +72,4 @@ def test_images_are_copied_to_the_device_once_for_fits_in_a_row() -> None:
     copy = fit_module._device_data["cuda"][1]
     fit_fold(make_spec({"inputs": ["image"]}, "cuda", fold=1, epochs=1), data)
     assert fit_module._device_data["cuda"][1] is copy
-    assert copy.arrays["image"].stored.is_cuda
+    assert copy.images.stored.is_cuda

@@ -35,7 +35,7 @@ def test_the_loaded_network_reproduces_the_stored_predictions(model: dict[str, A
     assert torch.equal(torch.random.get_rng_state(), before)
 
     stored = load_file(tmp_path / PREDICTIONS)
-    batches = loaded.batches(make_data(colour=True), model["inputs"], stored["index"])
+    batches = loaded.batches(make_data(colour=True), spec.model.inputs, stored["index"])
     again = predict(loaded.network, {VALIDATION: batches})
     assert {name: values.tobytes() for name, values in again.items()} == {n: v.tobytes() for n, v in stored.items()}
     with torch.inference_mode():

@@ -9,6 +9,7 @@ import torch
 
 from qlcnet.config import Backbone, Model, Training
 from qlcnet.data.batches import InputArray
+from qlcnet.data.channel_card import Evaluations
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.fit.data import FitData
 from qlcnet.fit.spec import FitSpec
@@ -30,11 +31,10 @@ def make_data(parts: str = "cv", colour: bool = False) -> FitData:
         roles = np.repeat(["train", "val", "test"], [18, 6, 6]).astype("U5")
         folds = np.full(IMAGES, -1)
     table = FoldTable(np.arange(IMAGES), labels, None, roles, np.zeros(IMAGES, np.int64), folds)
-    arrays = {
-        "image": InputArray("image", torch.from_numpy(images)),
-        "quanv:ry": InputArray("quanv:ry", torch.from_numpy(channels)),
-    }
-    return FitData(arrays, torch.from_numpy(labels), table, ("a", "b", "c"), {"ry": SIDE**2}, {"ry": 81})
+    stored = {"ry": InputArray("ry", torch.from_numpy(channels))}
+    evaluations = {"ry": Evaluations(executed=81, hardware=SIDE**2)}
+    image = InputArray("image", torch.from_numpy(images))
+    return FitData(image, stored, torch.from_numpy(labels), table, ("a", "b", "c"), evaluations)
 
 
 def make_spec(model: dict[str, Any] | None = None, device: str = "cpu", fold: int = 0, **training: Any) -> FitSpec:

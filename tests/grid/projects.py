@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from qlcnet.config import Params, parse_params
+from qlcnet.data.channel_card import ChannelCard, Decode, Evaluations
 from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import ImageSet
 from qlcnet.fit.fold_folder import FILES
@@ -56,13 +57,9 @@ def make_project(root: Path, images: int = 60, side: int = 16, epochs: int = 2, 
     folder.mkdir(parents=True)
     channels = rng.standard_normal((images, side, side, 4)).astype(np.float16)
     np.save(folder / "channels.npy", channels)
-    card = {
-        "decode": {"scale": 1.0, "offset": 0.0},
-        "patches_per_image": side * side,
-        "qnode_evaluations": 81,
-        "digest": hashlib.sha256(channels.tobytes()).hexdigest(),
-    }
-    (folder / "circuit.json").write_text(json.dumps(card))
+    digest = hashlib.sha256(channels.tobytes()).hexdigest()
+    evaluations = Evaluations(executed=81, hardware=side * side)
+    ChannelCard("ry", "circuit", channels.shape, Decode(1.0, 0.0), None, digest, evaluations).write(folder)
     return params
 
 

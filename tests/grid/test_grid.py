@@ -213,7 +213,7 @@ def test_inputs_of_the_report_are_noted_beside_the_fits(tmp_path: Path) -> None:
         return TaskFacts.read(tmp_path / "results" / TASK).shown
 
     first = noted()
-    assert set(first) == {f"raw/{TASK}/about.json", f"quanvolved/{TASK}/ry/circuit.json"}
+    assert set(first) == {f"raw/{TASK}/about.json", f"quanvolved/{TASK}/ry/card.json"}
     about = tmp_path / "data" / "raw" / TASK / "about.json"
     about.write_text(about.read_text().replace('"title": "squares"', '"title": "Squares"'))
     changed = noted()

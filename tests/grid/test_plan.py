@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import timm
 
-from qlcnet.config import Task, parse_params
+from qlcnet.config import Input, Task, parse_params
 from qlcnet.cost import calibration
 from qlcnet.cost.calibration import finished_fits, probed_here
 from qlcnet.cost.cost_model import DEFAULTS, CostModel, terms
@@ -99,8 +99,8 @@ def test_channels_are_counted_as_the_data_has_them(reference: Reference, text: s
 
     data = open_fit_data(DataPaths.of(reference.root, TASK), circuits_of(reference.params))
     spec = reference.grid.specs[0]
-    asked = replace(spec, model=spec.model.model_copy(update={"inputs": (text,)}))
-    assert reference.grid.kind(asked).channels == (data.input(text).channels,)
+    asked = replace(spec, model=spec.model.model_copy(update={"inputs": (Input.parse(text),)}))
+    assert reference.grid.kind(asked).channels == (data.input(Input.parse(text)).channels,)
 
 
 def expected(source: dict[str, Any], **task: Any) -> TaskShape | None:

@@ -1,4 +1,4 @@
-"""The stage: from data/raw to data/quanvolved, whole or not at all, reloaded from gates, in flat memory."""
+"""Circuits over all images of a task: what is written, reloaded from gates, in flat memory."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from qlcnet import config
-from qlcnet.quantum import quanvolve
 from qlcnet.quantum.quanvolution import prepare
-from qlcnet.quantum.quanvolve import load_circuit, quanvolve_task, stream_channels
+from qlcnet.quantum.quanvolve import circuit_runs, load_circuit, stream_channels, write_circuit
 
 CIRCUITS = {
     "ry": config.Circuit(),
@@ -37,16 +37,16 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def quanvolved(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("quanvolved") / "spots"
-    quanvolve_task(raw, CIRCUITS, out)
+    for name, params in CIRCUITS.items():
+        write(raw, out / name, params)
     return out
 
 
-def test_folder_holds_channels_circuit_and_preview(quanvolved: Path) -> None:
-    assert sorted(p.name for p in quanvolved.iterdir()) == sorted([*CIRCUITS, "preview.png"])
-    beside = {p.name for p in quanvolved.parent.iterdir()} - {"spots"}
-    assert not {name for name in beside if not name.endswith(".lock")}
-    for name in CIRCUITS:
-        assert sorted(p.name for p in (quanvolved / name).iterdir()) == ["channels.npy", "circuit.json", "circuit.qasm"]
+def write(raw: Path, folder: Path, params: config.Circuit) -> dict[str, Any]:
+    """Run a circuit over the images of `raw`; its circuit.json."""
+    folder.mkdir(parents=True)
+    write_circuit(np.load(raw / "images.npy"), folder.name, prepare(params), folder)
+    return json.loads((folder / "circuit.json").read_text())
 
 
 @pytest.mark.parametrize("name", CIRCUITS)
@@ -55,13 +55,11 @@ def test_channels_are_what_the_reloaded_circuit_computes(name: str, raw: Path, q
     again = load_circuit(quanvolved / name)
     assert np.array_equal(stored, again(np.load(raw / "images.npy")))
     assert again.circuit == prepare(CIRCUITS[name]).circuit
-    card = json.loads((quanvolved / name / "circuit.json").read_text())
-    assert card["shape"] == list(stored.shape)
-    assert card["decode"] == {"scale": again.storage.scale, "offset": again.storage.offset}
-    assert card["fresh_shots"] == (30 if name == "fresh" else None)
-    assert card["patches_per_image"] == (12 * 10 if name != "bytes" else 6 * 5 * 3)
-    assert card["qnode_evaluations"] == 81
-    assert card["versions"]["pennylane"]
+    assert again.fresh_shots == (30 if name == "fresh" else None)
+    assert circuit_runs(again, (40, 12, 10, 3)) == (12 * 10 if name != "bytes" else 6 * 5 * 3)
+    data = json.loads((quanvolved / name / "circuit.json").read_text())
+    assert data["qnode_evaluations"] == 81
+    assert data["versions"]["pennylane"]
 
 
 def test_a_stored_circuit_needs_no_seed(raw: Path, quanvolved: Path, tmp_path: Path) -> None:
@@ -73,17 +71,6 @@ def test_a_stored_circuit_needs_no_seed(raw: Path, quanvolved: Path, tmp_path: P
     assert np.array_equal(load_circuit(tmp_path)(images), np.load(quanvolved / "ry" / "channels.npy"))
 
 
-def test_bytes_are_the_same_again_and_for_other_chunks(
-    raw: Path, quanvolved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quanvolve, "CHUNK_BYTES", 12 * 10 * 4 * 2 * 7)  # 7 images
-    again = tmp_path / "spots"
-    quanvolve_task(raw, CIRCUITS, again)
-    quanvolve_task(raw, CIRCUITS, again)  # takes the place of what is there
-    for path in sorted(p for p in quanvolved.rglob("*") if p.is_file()):
-        assert (again / path.relative_to(quanvolved)).read_bytes() == path.read_bytes(), path
-
-
 def test_digest_changes_with_storage_and_content(raw: Path, tmp_path: Path) -> None:
     images = np.load(raw / "images.npy")
     digests = {
@@ -93,21 +80,9 @@ def test_digest_changes_with_storage_and_content(raw: Path, tmp_path: Path) -> N
     assert len(digests) == 3
 
 
-def test_failure_leaves_what_was_there(raw: Path, quanvolved: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "raw" / "spots"
-    broken.mkdir(parents=True)
-    np.save(broken / "images.npy", np.zeros((3, 1, 1, 1), np.uint8))
-    before = sorted(quanvolved.rglob("*"))
-    with pytest.raises(ValueError, match="at least 2 x 2"):
-        quanvolve_task(broken, CIRCUITS, quanvolved)
-    assert sorted(quanvolved.rglob("*")) == before
-    with pytest.raises(FileNotFoundError, match="run `qlcnet fetch nothing` first"):
-        quanvolve_task(tmp_path / "nothing", CIRCUITS, quanvolved)
-
-
 def test_log_says_speed_and_warnings(raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="qlcnet"):
-        quanvolve_task(raw, {"ry": config.Circuit()}, tmp_path / "out")
+        write(raw, tmp_path / "ry", config.Circuit())
     assert "circuit ry: 40 images in" in caplog.text
     assert "images/s" in caplog.text
     assert "Channel 0 is a function of a single pixel (top left)" in caplog.text
@@ -119,19 +94,15 @@ def test_the_qnodes_own_runs_are_counted(raw: Path, tmp_path: Path) -> None:
     folder = tmp_path / "raw"
     folder.mkdir()
     np.save(folder / "images.npy", images)
-    circuits = {name: config.Circuit(engine=name) for name in ("exact", "torch", "pennylane")}  # type: ignore[arg-type]
-    quanvolve_task(folder, circuits, tmp_path / "out")
-    cards = {name: json.loads((tmp_path / "out" / name / "circuit.json").read_text()) for name in circuits}
+    cards = {
+        name: write(folder, tmp_path / name, config.Circuit(engine=name))  # type: ignore[arg-type]
+        for name in ("exact", "torch", "pennylane")
+    }
     counts = {name: card["qnode_evaluations"] for name, card in cards.items()}
     assert counts == {"exact": 81, "torch": 81, "pennylane": 81 + 2}
     assert "torch" in cards["torch"]["versions"]
     assert "torch" not in cards["exact"]["versions"]
     assert cards["torch"]["computed_on"] in ("cpu", "cuda")
-
-
-def test_no_circuits_is_an_empty_folder(raw: Path, tmp_path: Path) -> None:
-    quanvolve_task(raw, {}, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_loading_and_running_a_stored_circuit_imports_no_pennylane(raw: Path, quanvolved: Path) -> None:

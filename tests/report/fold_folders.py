@@ -11,6 +11,7 @@ from matplotlib.image import imsave
 from safetensors.numpy import save_file
 
 from qlcnet.config import Params, canonical, fingerprint, parse_params
+from qlcnet.data.channel_card import ChannelCard, Decode, Evaluations
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import ImageSet
@@ -101,19 +102,17 @@ def make_images(rng: np.random.Generator, images: int) -> ImageSet:
 
 
 def make_circuit(folder: Path, name: str, images: ImageSet, params: Params) -> None:
-    """A folder of data/quanvolved: circuit.json, channels, and the task's preview."""
+    """A folder of data/quanvolved: card.json, circuit.json, channels, and the task's preview."""
     (folder / name).mkdir(parents=True)
     circuit = params.circuits[name]
-    stored = [len(images), *images.images.shape[1:3], 4]
-    card = {  # what quantum.quanvolve writes, but for the gates and the polynomial
+    shape = (len(images), *images.images.shape[1:3], 4)
+    evaluations = Evaluations(executed=81, hardware=shape[1] * shape[2])
+    card = ChannelCard(name, "circuit", shape, Decode(1.0, 0.0), None, fingerprint(name), evaluations)
+    card.write(folder / name)
+    found = {  # what quantum.quanvolve writes, but for the gates and the polynomial
         "name": name,
         "params": canonical(circuit),
         "versions": {"pennylane": "0.45.1"},
-        "decode": {"scale": 1.0, "offset": 0.0},
-        "fresh_shots": None,
-        "patches_per_image": stored[1] * stored[2],
-        "shape": stored,
-        "digest": fingerprint(name),
         "drawing": "0: ──RY(t0)──RZ(0.51)─╭●─┤  <Z>\n1: ──RY(t1)───────────╰X─┤  <Z>",
         "formulas": ["cos(t0)", "-0.9987 cos(t1) + 0.01236 sin(t1) sin(t3)", "cos(t2)", "cos(t0) cos(t1) cos(t3)"],
         "terms": [1, 2, 1, 1],
@@ -123,7 +122,7 @@ def make_circuit(folder: Path, name: str, images: ImageSet, params: Params) -> N
         "storage_error": 2.0**-12,
         "qnode_evaluations": 81,
     }
-    (folder / name / "circuit.json").write_text(json.dumps(card, sort_keys=True, indent=1))
+    (folder / name / "circuit.json").write_text(json.dumps(found, sort_keys=True, indent=1))
     grey = images.images[0].mean(2) / 255
     np.save(folder / name / "channels.npy", np.repeat(np.cos(np.pi * grey)[None, ..., None], 4, 3).astype(np.float16))
     imsave(folder / "preview.png", np.tile(grey, (2, 5)), cmap="gray", metadata={"Software": None})

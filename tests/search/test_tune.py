@@ -23,7 +23,7 @@ def test_a_search_has_another_name_for_other_data_sources_or_settings(
     first = name()
     assert first.startswith(f"{TASK}/lcnet_035/hybrid/")
     assert name() == first
-    card = tmp_path / "data/quanvolved" / TASK / "ry/circuit.json"
+    card = tmp_path / "data/quanvolved" / TASK / "ry/card.json"
     classical = name("classical")
     card.write_text(card.read_text().replace('"digest": "', '"digest": "0'))
     assert name() != first

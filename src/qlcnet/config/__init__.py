@@ -1,6 +1,6 @@
 """params.yaml as frozen, validated models: sections, parsing, and the fingerprint of any slice of them."""
 
-from qlcnet.config.circuits import QUBITS, Circuit, Noise
+from qlcnet.config.circuits import QUBITS, WORDS, Circuit, Noise
 from qlcnet.config.data import (
     Cifar10Source,
     DigitsSource,
@@ -12,7 +12,7 @@ from qlcnet.config.data import (
     Task,
 )
 from qlcnet.config.digest import canonical, fingerprint
-from qlcnet.config.models import HEAD_KEYS, HEADS, Backbone, Head, Model
+from qlcnet.config.models import HEAD_KEYS, HEADS, Backbone, Head, Input, Model
 from qlcnet.config.params import Data, Execution, Params, Report, Tuning
 from qlcnet.config.parsing import ParamsError, load_params, parse_params
 from qlcnet.config.section import Name, Section
@@ -22,6 +22,7 @@ __all__ = [
     "HEADS",
     "HEAD_KEYS",
     "QUBITS",
+    "WORDS",
     "Augmentation",
     "Backbone",
     "Cifar10Source",
@@ -31,6 +32,7 @@ __all__ = [
     "Execution",
     "GroupsFile",
     "Head",
+    "Input",
     "MedMNISTSource",
     "Model",
     "Name",

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from qlcnet.config.section import Probability, Section
 
-QUBITS = 4  # of a circuit on a 2 x 2 patch
+QUBITS = 4  # of a circuit on a 2 x 2 patch: 0 top left, 1 top right, 2 bottom left, 3 bottom right
+WORDS = 2**QUBITS - 1  # products of Pauli-Z on them, which fix the joint distribution of their bits
 
 
 class Noise(Section):
@@ -46,6 +47,10 @@ class Circuit(Section):
     shots_drawn: Literal["stored", "fresh"] = "stored"  # once, or again each epoch
     shots_seed: int = Field(default=42, ge=0)
     storage: Literal["float16", "uint8"] = "float16"
+
+    def channels(self, colours: int) -> int:
+        """Channels that it makes of an image with so many colour channels: one a qubit, on grey or on each colour."""
+        return QUBITS * (colours if self.colour == "channels" else 1)
 
     @model_validator(mode="after")
     def _device_can_be_noisy(self) -> Circuit:

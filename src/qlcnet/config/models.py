@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
 from qlcnet.config.circuits import Noise
 from qlcnet.config.section import Section
@@ -40,12 +43,71 @@ class Head(Section):
         return self.kind == "quantum"
 
 
-class Model(Section):
-    """inputs x fusion x head. Inputs: `image`, `grey`, `quanv:<circuit>`, `quanv:<circuit>/<channel>`."""
+@dataclass(frozen=True)
+class Input:
+    """One of a model's inputs; `str` gives the text of params.yaml back, in which it is also serialised.
 
-    inputs: tuple[str, ...] = Field(min_length=1)
+    kind: image (colour channels), grey (their luma), or what stage `quanvolve` stores: quanv, a circuit, or channel,
+    an entry of `channels`. name: of that circuit or entry. channel: the only one that is read, None for all.
+    """
+
+    kind: Literal["image", "grey", "quanv", "channel"]
+    name: str = ""
+    channel: int | None = None
+
+    @classmethod
+    def parse(cls, text: object) -> Input:
+        """`image`, `grey`, `quanv:ry`, `quanv:ry/0`, `channel:mine`, `channel:mine/0`. Raises ValueError."""
+        if isinstance(text, Input):
+            return text
+        found = INPUT.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise ValueError(
+                f"{text!r} is no input; allowed: image, grey, quanv:<circuit>, quanv:<circuit>/<channel>, "
+                "channel:<name>, channel:<name>/<channel>"
+            )
+        kind: Any = found["plain"] or found["kind"]
+        return cls(kind, found["name"] or "", None if found["channel"] is None else int(found["channel"]))
+
+    def __str__(self) -> str:
+        text = f"{self.kind}:{self.name}" if self.is_stored else self.kind
+        return text if self.channel is None else f"{text}/{self.channel}"
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its channels were made before training, by stage `quanvolve`, and lie under `name`."""
+        return self.kind in ("quanv", "channel")
+
+    @property
+    def whole(self) -> Input:
+        """The input of which this is a channel, or itself."""
+        return replace(self, channel=None)
+
+    def width(self, colours: int, stored: Mapping[str, int]) -> int:
+        """How many channels it brings. `colours`: channels of the image. `stored`: channels by name."""
+        if self.kind == "image":
+            return colours
+        return 1 if self.kind == "grey" or self.channel is not None else stored[self.name]
+
+
+INPUT = re.compile(
+    r"(?P<plain>image|grey)|(?P<kind>quanv|channel):(?P<name>[a-z0-9][a-z0-9_.-]*)(/(?P<channel>0|[1-9]\d*))?"
+)
+
+
+class Model(Section):
+    """inputs x fusion x head."""
+
+    inputs: tuple[Annotated[Input, PlainValidator(Input.parse), PlainSerializer(str)], ...]
     fusion: Literal["stacked", "separate"] = "stacked"
     head: Head = Head()
+
+    @field_validator("inputs")  # not min_length, which would count those that are none
+    @classmethod
+    def _one_at_least(cls, value: tuple[Input, ...]) -> tuple[Input, ...]:
+        if not value:
+            raise ValueError("list at least one input, for example [image]")
+        return value
 
     @field_validator("head", mode="before")
     @classmethod
@@ -55,8 +117,12 @@ class Model(Section):
     @property
     def circuits(self) -> tuple[str, ...]:
         """Names of the circuits whose channels this model reads, in order, once each."""
-        names = (text.removeprefix("quanv:").split("/")[0] for text in self.inputs if text.startswith("quanv:"))
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys(one.name for one in self.inputs if one.kind == "quanv"))
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Names of the stored channels that this model reads, of circuits or not, in order, once each."""
+        return tuple(dict.fromkeys(one.name for one in self.inputs if one.is_stored))
 
 
 class Backbone(Section):

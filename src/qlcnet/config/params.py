@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from qlcnet.config.circuits import QUBITS, Circuit
+from qlcnet.config.circuits import Circuit
 from qlcnet.config.data import Task
-from qlcnet.config.models import Backbone, Model
+from qlcnet.config.models import Backbone, Input, Model
 from qlcnet.config.section import Name, Section
 from qlcnet.config.training import Training
 
@@ -68,19 +68,15 @@ class Params(Section):
     @model_validator(mode="after")
     def _inputs_exist(self) -> Params:
         for name, model in self.models.items():
-            for text in model.inputs:
-                if text in ("image", "grey"):
-                    continue
-                circuit, _, channel = text.removeprefix("quanv:").partition("/")
-                if not text.startswith("quanv:") or (channel and not channel.isdigit()):
-                    raise ValueError(
-                        f"models.{name}.inputs: {text!r} is no input; "
-                        "allowed: image, grey, quanv:<circuit>, quanv:<circuit>/<channel>"
-                    )
-                if circuit not in self.circuits:
-                    known = ", ".join(self.circuits) or "none"
-                    raise ValueError(f"models.{name}.inputs: no circuit {circuit!r} under `circuits` (there: {known})")
-                most = QUBITS * (3 if self.circuits[circuit].colour == "channels" else 1)
-                if channel and int(channel) >= most:
-                    raise ValueError(f"models.{name}.inputs: {text!r}: {circuit} has the channels 0 to {most - 1}")
+            for one in model.inputs:
+                if one.kind == "quanv":
+                    self._circuit_of(f"models.{name}.inputs", one)
         return self
+
+    def _circuit_of(self, key: str, one: Input) -> None:
+        if one.name not in self.circuits:
+            known = ", ".join(self.circuits) or "none"
+            raise ValueError(f"{key}: no circuit {one.name!r} under `circuits` (there: {known})")
+        most = self.circuits[one.name].channels(colours=3)
+        if one.channel is not None and one.channel >= most:
+            raise ValueError(f"{key}: {str(one)!r}: {one.name} has the channels 0 to {most - 1}")

@@ -21,7 +21,7 @@ def network_sizes(kinds: Sequence[NetworkKind]) -> list[NetworkSize]:
 
 def network_size(kind: NetworkKind) -> NetworkSize:
     """The size of one network."""
-    channels = [InputChannels(text, n) for text, n in zip(kind.model.inputs, kind.channels, strict=True)]
+    channels = [InputChannels(str(one), n) for one, n in zip(kind.model.inputs, kind.channels, strict=True)]
     network = build_network(kind.model, kind.backbone_name, kind.backbone, channels, kind.classes)
     shape = (sum(kind.channels), kind.height, kind.width)
     activations, layers = _run_layers(network, shape)

@@ -18,8 +18,6 @@ from qlcnet.whole import write_whole
 if TYPE_CHECKING:
     from qlcnet.data.fold_table import FoldTable
 
-QUANTUM_CHANNELS = 4  # one a qubit
-
 CountNetworks = Callable[[list["NetworkKind"]], list["NetworkSize"]]  # builds them, which needs torch
 
 
@@ -102,11 +100,11 @@ class NetworkKind:
     classes: int
 
     @classmethod
-    def of(cls, spec: FitSpec, shape: TaskShape, colours: Mapping[str, str]) -> NetworkKind:
-        """The network of a fit. `colours`: the `colour` setting of each circuit."""
+    def of(cls, spec: FitSpec, shape: TaskShape, stored: Mapping[str, int]) -> NetworkKind:
+        """The network of a fit. `stored`: how many channels there are of each name."""
         side = spec.training.input_size
         height, width = (side, side) if side else (shape.height, shape.width)
-        channels = tuple(_channels_of(text, shape.channels, colours) for text in spec.model.inputs)
+        channels = tuple(one.width(shape.channels, stored) for one in spec.model.inputs)
         backbone = spec.backbone.model_copy(update={"pretrained": False})
         return cls(spec.backbone_name, backbone, spec.model, channels, height, width, shape.classes)
 
@@ -114,15 +112,6 @@ class NetworkKind:
     def key(self) -> str:
         """Equal for equal networks."""
         return fingerprint(asdict(self) | {"backbone": self.backbone, "model": self.model})
-
-
-def _channels_of(text: str, image_channels: int, colours: Mapping[str, str]) -> int:
-    if text == "image":
-        return image_channels
-    circuit, _, channel = text.removeprefix("quanv:").partition("/")
-    if text == "grey" or channel:
-        return 1
-    return QUANTUM_CHANNELS * (image_channels if colours[circuit] == "channels" else 1)
 
 
 @dataclass(frozen=True)

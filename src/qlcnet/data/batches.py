@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from qlcnet.config import Augmentation
+from qlcnet.config import QUBITS, WORDS, Augmentation
 from qlcnet.data.batching import batch_sizes, count_batches
 from qlcnet.data.streams import stream
 
@@ -43,8 +43,6 @@ class InputArray:
 
     @property
     def _drawn_channels(self) -> int:
-        from qlcnet.quantum.fresh_shots import QUBITS, WORDS
-
         return int(self.stored.shape[3]) // WORDS * QUBITS
 
     def decode(self, rows: Tensor, generator: torch.Generator | None = None) -> Tensor:

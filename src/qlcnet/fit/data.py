@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,85 +12,82 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qlcnet.config import Input
 from qlcnet.data.batches import InputArray, Statistics
+from qlcnet.data.channel_card import ARRAY, ChannelCard, Evaluations
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.fit.spec import DataPaths
 
 
 @dataclass
 class FitData:
-    """The arrays of one task: inputs by name (`image`, `quanv:<circuit>`), labels (N,), folds, class names.
+    """The arrays of one task: images, stored channels by name, labels (N,), folds, class names.
 
-    `patches` counts the circuit's positions on one image, by circuit; `circuit_runs` the QNode evaluations that the
-    stored channels took.
+    `evaluations`: of circuits, for each name of stored channels.
     """
 
-    arrays: dict[str, InputArray]
+    images: InputArray
+    channels: dict[str, InputArray]
     labels: Tensor
     folds: FoldTable
     class_names: tuple[str, ...]
-    patches: dict[str, int] = field(default_factory=dict)
-    circuit_runs: dict[str, int] = field(default_factory=dict)
-    _statistics: dict[str, Statistics] = field(default_factory=dict, repr=False)
+    evaluations: dict[str, Evaluations] = field(default_factory=dict)
+    _statistics: dict[Input, Statistics] = field(default_factory=dict, repr=False)
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the images, to which all inputs are brought."""
-        height, width = self.arrays["image"].stored.shape[1:3]
+        height, width = self.images.stored.shape[1:3]
         return int(height), int(width)
 
-    def input(self, text: str) -> InputArray:
-        """The array behind an entry of a model's `inputs`."""
-        if text == "grey":
-            image = self.arrays["image"]
-            return InputArray("grey", image.stored, luma=image.stored.shape[3] == 3)
-        name, _, channel = text.partition("/")
-        array = self.arrays[name]
-        if not channel:
+    def input(self, which: Input) -> InputArray:
+        """The array behind one of a model's inputs. Raises ValueError for a channel that is not there."""
+        if which.kind == "image":
+            return self.images
+        if which.kind == "grey":
+            return InputArray("grey", self.images.stored, luma=self.images.stored.shape[3] == 3)
+        array = self.channels[which.name]
+        if which.channel is None:
             return array
-        if int(channel) >= array.channels:
-            raise ValueError(f"input {text!r}: {name} has channels 0 to {array.channels - 1}")
-        return InputArray(text, array.stored, array.scale, array.offset, int(channel), shots=array.shots)
+        if which.channel >= array.channels:
+            raise ValueError(f"input {str(which)!r}: {which.name} has channels 0 to {array.channels - 1}")
+        return replace(array, name=str(which), select=which.channel)
 
-    def statistics(self, text: str) -> Statistics:
+    def statistics(self, which: Input) -> Statistics:
         """Per-image sums of an input, computed once a process."""
-        if text not in self._statistics:
-            self._statistics[text] = Statistics.of(self.input(text))
-        return self._statistics[text]
+        if which not in self._statistics:
+            self._statistics[which] = Statistics.of(self.input(which))
+        return self._statistics[which]
 
     def to(self, device: str) -> FitData:
-        """The same data with images and labels on `device`."""
-        arrays = {name: array.to(device) for name, array in self.arrays.items()}
-        return FitData(arrays, self.labels.to(device), self.folds, self.class_names, self.patches, self.circuit_runs)
+        """The same data with images, channels and labels on `device`."""
+        channels = {name: array.to(device) for name, array in self.channels.items()}
+        labels = self.labels.to(device)
+        return FitData(self.images.to(device), channels, labels, self.folds, self.class_names, self.evaluations)
 
 
-def open_fit_data(paths: DataPaths, circuits: Collection[str]) -> FitData:
-    """Arrays of a task with the channels of the named circuits. Raises FileNotFoundError naming the stage to run."""
+def open_fit_data(paths: DataPaths, names: Collection[str]) -> FitData:
+    """Arrays of a task with the stored channels of these names. Raises FileNotFoundError naming the stage to run."""
     for path, stage in (
         (paths.raw, "fetch"),
         (paths.folds, "split"),
-        *((paths.quanvolved / c, "quanvolve") for c in circuits),
+        *((paths.quanvolved / name, "quanvolve") for name in names),
     ):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: run `qlcnet {stage} {paths.raw.name}` first, or `dvc repro`")
-    arrays = {"image": InputArray("image", _mapped(paths.raw / "images.npy"))}
-    data = FitData(
-        arrays,
+    cards = {name: ChannelCard.read(paths.quanvolved / name) for name in names}
+    return FitData(
+        InputArray("image", _mapped(paths.raw / "images.npy")),
+        {name: _channels(paths.quanvolved / name, card) for name, card in cards.items()},
         torch.from_numpy(np.load(paths.raw / "labels.npy").astype(np.int64)),
         FoldTable.read(paths.folds),
         tuple(about(paths.raw)["class_names"]),
+        {name: card.evaluations for name, card in cards.items()},
     )
-    for name in circuits:
-        folder = paths.quanvolved / name
-        card = json.loads((folder / "circuit.json").read_text(encoding="utf-8"))
-        decode = card["decode"]
-        stored = _mapped(folder / "channels.npy")
-        arrays[f"quanv:{name}"] = InputArray(
-            f"quanv:{name}", stored, decode["scale"], decode["offset"], shots=card.get("fresh_shots")
-        )
-        data.patches[name] = card["patches_per_image"]
-        data.circuit_runs[name] = card["qnode_evaluations"]
-    return data
+
+
+def _channels(folder: Path, card: ChannelCard) -> InputArray:
+    return InputArray(folder.name, _mapped(folder / ARRAY), card.decode.scale, card.decode.offset, shots=card.shots)
 
 
 def about(raw: Path) -> dict[str, Any]:

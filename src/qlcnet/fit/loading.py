@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from qlcnet.config import Backbone, Model, Training
+from qlcnet.config import Backbone, Input, Model, Training
 from qlcnet.data.batches import Batches
 from qlcnet.fit.data import FitData
 from qlcnet.fit.fold_folder import WEIGHTS, read_config
@@ -32,8 +32,8 @@ class LoadedFit:
     training: Training
     config: dict[str, Any]
 
-    def batches(self, data: FitData, inputs: Sequence[str], rows: np.ndarray) -> Batches:
-        """Images `rows` as the network reads them. `inputs`: entries of the model's `inputs`; a fit keeps no names."""
+    def batches(self, data: FitData, inputs: Sequence[Input], rows: np.ndarray) -> Batches:
+        """Images `rows` as the network reads them. `inputs`: those of the model; a fit keeps no names."""
         return batches_of(data, inputs, self.training, rows, self.mean, self.sd)
 
 

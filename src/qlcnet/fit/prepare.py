@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qlcnet.config import Backbone, Model, Training
+from qlcnet.config import Backbone, Input, Model, Training
 from qlcnet.data.batches import Batches
 from qlcnet.data.batching import predict_batch
 from qlcnet.fit.data import FitData
@@ -37,7 +37,7 @@ class Prepared:
 def prepare(spec: FitSpec, data: FitData) -> Prepared:
     """The network of `spec` and its batches, from `data` alone; draws from torch's generator, which it seeds."""
     split = data.folds.split(spec.repeat, spec.fold)
-    means, sds = zip(*(data.statistics(text).normalisation(split.train) for text in spec.model.inputs), strict=True)
+    means, sds = zip(*(data.statistics(one).normalisation(split.train) for one in spec.model.inputs), strict=True)
     mean, sd = np.concatenate(means), np.concatenate(sds)
     seeds, training, classes = seeds_of(spec.seed, spec.repeat, spec.fold), spec.training, len(data.class_names)
     inputs = spec.model.inputs
@@ -71,7 +71,7 @@ def prepare(spec: FitSpec, data: FitData) -> Prepared:
 
 def batches_of(
     data: FitData,
-    inputs: Sequence[str],
+    inputs: Sequence[Input],
     training: Training,
     rows: np.ndarray,
     mean: np.ndarray,
@@ -80,7 +80,7 @@ def batches_of(
 ) -> Batches:
     """Images `rows` with these inputs; with `shuffle_seed` to train on (shuffled, augmented), else to predict."""
     return Batches(
-        [data.input(text) for text in inputs],
+        [data.input(one) for one in inputs],
         data.labels,
         rows,
         predict_batch(*input_side(training, data.image_size)) if shuffle_seed is None else training.batch_size,
@@ -120,10 +120,10 @@ def _circuit_evaluations(spec: FitSpec, data: FitData, train: int, validation: i
     """Evaluations of quantum circuits: as executed here, and what hardware would have needed for the same fit."""
     images = train + validation + test
     epochs = spec.training.epochs
-    quanvolution = sum(data.patches[name] for name in spec.model.circuits) * images
+    stored = [data.evaluations[name] for name in spec.model.stored]
     head = hardware_evaluations(spec.model.head, train * epochs, validation * (epochs + 1) + test)
     return {
-        "executed": sum(data.circuit_runs[name] for name in spec.model.circuits),
-        "hardware_quanvolution": quanvolution,
+        "executed": sum(one.executed for one in stored),
+        "hardware_quanvolution": sum(one.hardware for one in stored) * images,
         "hardware_head": head,
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from qlcnet.config import Input
+from qlcnet.data.channel_card import CARD, ChannelCard
 from qlcnet.fit.spec import DataPaths
 
 
@@ -23,36 +25,35 @@ class TaskData:
     class_names: tuple[str, ...]
     image_shape: tuple[int, ...]  # height, width, channels
     digests: dict[str, Any]  # of images, of the fold table, of channels by name
-    cards: dict[str, dict[str, Any]]  # of stored channels, by name
+    cards: dict[str, ChannelCard]  # of stored channels, by name
 
     @property
     def image_size(self) -> tuple[int, int]:
         return self.image_shape[0], self.image_shape[1]
 
-    def input(self, text: str) -> dict[str, Any]:
+    def input(self, which: Input) -> dict[str, Any]:
         """What decides the values of an input, by what it holds and not by its name."""
-        if text in ("image", "grey"):
-            return {"kind": text, "digest": self.digests["images"]}
-        name, _, channel = text.removeprefix("quanv:").partition("/")
-        card = self.cards[name]
+        if not which.is_stored:
+            return {"kind": which.kind, "digest": self.digests["images"]}
+        card = self.cards[which.name]
         return {
             "kind": "stored",
-            "digest": card["digest"],
-            "decode": card["decode"],
-            "shots": card.get("fresh_shots"),
-            "channel": int(channel) if channel else None,
+            "digest": card.digest,
+            "decode": asdict(card.decode),
+            "shots": card.shots,
+            "channel": which.channel,
             # no value depends on these; they are part of what a fit records
-            "evaluations": [card["qnode_evaluations"], card["patches_per_image"]],
+            "evaluations": [card.evaluations.executed, card.evaluations.hardware],
         }
 
 
-def data_of(root: Path, task: str, circuits: Sequence[str]) -> TaskData:
-    """The cards of a task's images and channels; NotPreparedError names the stage to run if one is missing."""
+def data_of(root: Path, task: str, names: Sequence[str]) -> TaskData:
+    """Cards of the images and of stored channels of these names; NotPreparedError names the stage that has not run."""
     paths = DataPaths.of(root, task)
     wanted = [
         (paths.raw / "about.json", "fetch"),
         (paths.folds, "split"),
-        *((paths.quanvolved / c / "circuit.json", "quanvolve") for c in circuits),
+        *((paths.quanvolved / name / CARD, "quanvolve") for name in names),
     ]
     for path, stage in wanted:
         if not path.is_file():
@@ -60,10 +61,10 @@ def data_of(root: Path, task: str, circuits: Sequence[str]) -> TaskData:
                 f"{path.relative_to(root)} is missing: run `qlcnet {stage} {task}` first, or `dvc repro`"
             )
     about = json.loads((paths.raw / "about.json").read_text(encoding="utf-8"))
-    cards = {c: json.loads((paths.quanvolved / c / "circuit.json").read_text(encoding="utf-8")) for c in circuits}
+    cards = {name: ChannelCard.read(paths.quanvolved / name) for name in names}
     digests = {
         "images": about["digest"],
         "folds": hashlib.sha256(paths.folds.read_bytes()).hexdigest(),
-        "channels": {name: card["digest"] for name, card in cards.items()},
+        "channels": {name: card.digest for name, card in cards.items()},
     }
     return TaskData(tuple(about["class_names"]), tuple(about["shape"][1:]), digests, cards)

@@ -168,7 +168,7 @@ def _former_key_of(grid: Grid, spec: FitSpec) -> str:
     """What a fit of before would say that has the same rows, inputs and settings."""
     assert grid.facts is not None
     config = grid.configs[spec.fingerprint]
-    channels = {name: grid.facts.data["channels"][name] for name in spec.model.circuits}
+    channels = {name: grid.facts.data["channels"][name] for name in spec.model.stored}
     return fingerprint(
         [
             grid.facts.data["images"], grid.facts.data["folds"], channels, list(map(str, spec.model.inputs)),

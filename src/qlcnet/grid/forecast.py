@@ -84,8 +84,8 @@ class Forecast:
         per_position = {}
         for name in circuits_of(self.params):
             circuit = self.params.circuits[name]
-            channels = 4 * (task.grid.shape.channels if circuit.colour == "channels" else 1)
-            per_position[name] = channels * (2 if circuit.storage == "float16" else 1) / circuit.stride**2
+            size = 2 if circuit.storage == "float16" else 1
+            per_position[name] = circuit.channels(task.grid.shape.channels) * size / circuit.stride**2
         return data_disk(task.grid.shape, per_position)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from qlcnet.config import Backbone, Params, canonical
 from qlcnet.cost.workload import CountNetworks, NetworkKind, TaskShape, Work, count_sizes
+from qlcnet.data.channel_card import CARD
 from qlcnet.fit.code import LOADED
 from qlcnet.fit.fold_folder import path_in_task
 from qlcnet.fit.identity import NOT_A_SETTING, Identity, numerics_of, rows_of, seeds_of, settings_of, words_of
@@ -39,7 +40,7 @@ class Grid:
     configs: dict[str, dict[str, Any]]  # by fingerprint: config.json but for what the fit adds
     todo: list[FitSpec] = field(default_factory=list)
     shape: TaskShape | None = None
-    colours: Mapping[str, str] = field(default_factory=dict)  # the `colour` setting of each circuit
+    stored: Mapping[str, int] = field(default_factory=dict)  # how many channels there are of each name
     facts: TaskFacts | None = None
 
     def describe(self, spec: FitSpec) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class Grid:
     def kind(self, spec: FitSpec) -> NetworkKind:
         """The kind of network that a fit trains."""
         assert self.shape is not None
-        return NetworkKind.of(spec, self.shape, self.colours)
+        return NetworkKind.of(spec, self.shape, self.stored)
 
     def work(self, store: FoldStore, count: CountNetworks) -> dict[str, Work]:
         """What each fit to do asks of a machine, by its name. `count` is asked for networks not counted before."""
@@ -83,9 +84,10 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     folds, labels = FoldTable.read(paths.folds), np.load(paths.raw / "labels.npy", mmap_mode="r")
     rows = {key: rows_of(folds.split(*key), labels) for key in itertools.product(folds.repeats, folds.folds)}
     weights = {name: weights_digest(name, backbone, root) for name, backbone in params.backbones.items()}
-    grid = _empty_grid(params, task, TaskShape.of_files(paths, folds, len(known.class_names)))
+    grid = Grid(task, [], {}, shape=TaskShape.of_files(paths, folds, len(known.class_names)))
+    grid.stored = {name: card.channels for name, card in known.cards.items()}
     for spec in _specs(params, task, folds.repeats, folds.folds, device_of(params)):
-        inputs = [known.input(text) for text in spec.model.inputs]
+        inputs = [known.input(one) for one in spec.model.inputs]
         words = words_of(spec.model.head, spec.training) | {"fresh_shots" for one in inputs if one.get("shots")}
         identity = Identity(
             rows[spec.repeat, spec.fold],
@@ -144,15 +146,11 @@ def expected_grid(params: Params, task: str) -> Grid | None:
     shape = TaskShape.expected(params.datasets[task])
     if shape is None:
         return None
-    grid = _empty_grid(params, task, shape)
+    stored = {name: circuit.channels(shape.channels) for name, circuit in params.circuits.items()}
+    grid = Grid(task, [], {}, shape=shape, stored=stored)
     grid.specs = list(_specs(params, task, range(shape.repeats), range(shape.folds), device_of(params)))
     grid.todo = list(grid.specs)
     return grid
-
-
-def _empty_grid(params: Params, task: str, shape: TaskShape) -> Grid:
-    colours = {name: circuit.colour for name, circuit in params.circuits.items()}
-    return Grid(task, [], {}, shape=shape, colours=colours)
 
 
 def _specs(params: Params, task: str, repeats: Iterable[int], folds: Iterable[int], device: str) -> Iterator[FitSpec]:
@@ -184,7 +182,7 @@ def _shown_digests(root: Path, task: str) -> dict[str, str]:
     paths = DataPaths.of(root, task)
     shown = [
         paths.raw / "about.json",
-        *sorted(paths.quanvolved.glob("*/circuit.json")),
+        *sorted(path for name in (CARD, "circuit.json") for path in paths.quanvolved.glob(f"*/{name}")),
         paths.quanvolved / "preview.png",
     ]
     return {

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qlcnet.config import Backbone, Model, Training
+from qlcnet.config import QUBITS, Backbone, Input, Model, Training
 from qlcnet.cost.cost_model import Timed
 from qlcnet.cost.workload import NetworkKind, TaskShape, Work
+from qlcnet.data.channel_card import Evaluations
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.fit.spec import FitSpec
 from qlcnet.grid.worker_process import end_with_the_parent, worker_context
@@ -52,7 +53,7 @@ def _timed(backbone: str, images: int) -> Timed:
     """One epoch on four fifths of `images` images, in this process."""
     from qlcnet.fit.fitting import fit_fold
 
-    spec, data, work = made_up_fit(backbone, Model(inputs=("image",)), SIDE, images * 4 // 5, 1)
+    spec, data, work = made_up_fit(backbone, Model(inputs=(Input("image"),)), SIDE, images * 4 // 5, 1)
     return work, fit_fold(spec, data).seconds
 
 
@@ -69,12 +70,14 @@ def made_up_fit(backbone: str, model: Model, side: int, images: int, epochs: int
     labels, fold = index % CLASSES, (index >= images).astype(np.int64)  # fold 1 validates the last fifth
     table = FoldTable(index, labels, None, np.full(total, "cv"), np.zeros_like(index), fold)
     image = torch.from_numpy(rng.integers(0, 256, (total, side, side, 3), dtype=np.uint8))
-    channels = torch.from_numpy(rng.integers(0, 256, (total, side, side, 4), dtype=np.uint8)).to(torch.float16)
-    arrays = {"image": InputArray("image", image), "quanv:ry": InputArray("quanv:ry", channels)}
+    channels = torch.from_numpy(rng.integers(0, 256, (total, side, side, QUBITS), dtype=np.uint8)).to(torch.float16)
     names = tuple(map(str, range(CLASSES)))
-    data = FitData(arrays, torch.from_numpy(labels), table, names, {"ry": side * side}, {"ry": 81})
+    data = FitData(
+        InputArray("image", image), {"ry": InputArray("ry", channels)}, torch.from_numpy(labels), table, names,
+        {"ry": Evaluations(81, side * side)},
+    )  # fmt: skip
     training = Training(epochs=epochs, device="cpu")
     spec = FitSpec("made-up", backbone, "m", 0, 1, 42, Backbone(), model, training, "cpu")
     shape = TaskShape(total, side, side, 3, CLASSES, 2, 1, {(0, 1): (images, total - images, 0)})
-    kind = NetworkKind.of(spec, shape, {"ry": "grey"})
+    kind = NetworkKind.of(spec, shape, {"ry": QUBITS})
     return spec, data, Work.of(spec, shape, kind, network_size(kind))

@@ -8,13 +8,13 @@ from itertools import combinations
 from typing import Any
 
 from qlcnet import config
+from qlcnet.config import QUBITS
 from qlcnet.quantum.ansatz import Ansatz, apply_ansatz, build_ansatz, linked_qubits
 
 # The rotations by which each pixel's angle enters, in the order in which they act.
 ENCODINGS: dict[str, tuple[str, ...]] = {"ry": ("RY",), "rx": ("RX",), "rxy": ("RX", "RY"), "ryx": ("RY", "RX")}
 
 NOISELESS = config.Noise()
-QUBITS = 4  # a patch of 2 x 2 pixels: 0 top left, 1 top right, 2 bottom left, 3 bottom right
 NOISY_DEVICE = "default.mixed"
 
 Word = tuple[int, ...]  # the qubits whose Pauli-Z are multiplied

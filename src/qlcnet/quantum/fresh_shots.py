@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-QUBITS = 4
-WORDS = 15  # products of Pauli-Z: number s - 1 multiplies the qubits whose bits are set in s = 1 … 15
+from qlcnet.config import QUBITS, WORDS
+
+# of the products of Pauli-Z, number s - 1 multiplies the qubits whose bits are set in s = 1 … 15
 SINGLE = tuple((1 << qubit) - 1 for qubit in range(QUBITS))  # where each qubit's own Pauli-Z stands
 
 

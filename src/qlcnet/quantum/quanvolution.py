@@ -64,6 +64,11 @@ class Quanvolution:
         return self.params.shots is not None and self.params.shots_drawn == "fresh"
 
     @property
+    def fresh_shots(self) -> int | None:
+        """How many are drawn again in every epoch, if they are."""
+        return self.params.shots if self.is_fresh else None
+
+    @property
     def channels_polynomial(self) -> TrigPolynomial:
         """The expectation value of each qubit alone."""
         at = [self.words.index(word) for word in single_words(self.circuit.qubits)]

@@ -1,4 +1,4 @@
-"""The stage: images of a task from disk, through every circuit, to disk, in chunks so that memory stays flat."""
+"""One circuit over all images of a task, from disk to disk, in chunks so that memory stays flat."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import mmap
 import os
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -19,52 +18,46 @@ from numpy.typing import NDArray
 
 from qlcnet import config
 from qlcnet.quantum.card import describe
-from qlcnet.quantum.circuits import PatchCircuit, single_words
+from qlcnet.quantum.circuits import PatchCircuit
 from qlcnet.quantum.images import check_images
 from qlcnet.quantum.polynomial import TrigPolynomial
-from qlcnet.quantum.preview import choose_examples, draw_preview
 from qlcnet.quantum.qasm import to_openqasm
-from qlcnet.quantum.quanvolution import Quanvolution, prepare
-from qlcnet.whole import whole_folder, write_synced
+from qlcnet.quantum.quanvolution import Quanvolution
+from qlcnet.whole import write_synced
 
 CHUNK_BYTES = 32 << 20  # of stored channels; two chunks are in memory, one computed while the other is written
 logger = logging.getLogger("qlcnet")
 
 
-def quanvolve_task(raw_folder: Path, circuits: Mapping[str, config.Circuit], out: Path) -> None:
-    """Write out/<circuit>/{channels.npy, circuit.json, circuit.qasm} for every circuit, and out/preview.png.
+def write_circuit(images: NDArray[np.uint8], name: str, quanvolution: Quanvolution, folder: Path) -> str:
+    """Write channels.npy, circuit.json and circuit.qasm into `folder`; log images a second; returns the digest.
 
-    `raw_folder` holds images.npy (uint8 N x H x W x 1 or 3) and perhaps labels.npy. `out` appears whole or not at all.
-    Raises ValueError for images or circuits that cannot be, FileNotFoundError where there are no images.
+    `images` is an array or memory map, uint8 (N, H, W, 1 or 3). Raises ValueError for others.
     """
-    images = _open_images(raw_folder)
-    with whole_folder(out) as folder:
-        for name, params in circuits.items():
-            write_channels(images, name, prepare(params), folder / name)
-        if circuits:
-            _write_preview(raw_folder, images, list(circuits), folder)
-
-
-def write_channels(images: NDArray[np.uint8], name: str, quanvolution: Quanvolution, folder: Path) -> None:
-    """Run one circuit over images (an array or memory map) into `folder`; log images a second."""
-    folder.mkdir(parents=True)
     check_images(images)
     if quanvolution.params.engine != "pennylane":
         quanvolution(images[:1])  # compiles or loads the kernel, which is not what is measured
     start = time.perf_counter()
     digest = stream_channels(images, quanvolution, folder / "channels.npy", name)
     seconds = time.perf_counter() - start
-    card = circuit_data(name, quanvolution, images.shape, digest)
-    text = json.dumps(card, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    data = circuit_data(name, quanvolution)
+    text = json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     write_synced(folder / "circuit.json", text + "\n")
     write_synced(folder / "circuit.qasm", to_openqasm(quanvolution.circuit))
-    runs = len(images) * card["patches_per_image"]
+    runs = len(images) * circuit_runs(quanvolution, images.shape)
     logger.info(
         f"circuit {name}: {len(images):,} images in {seconds:.2f} s, {len(images) / seconds:,.0f} images/s, "
         f"{seconds / runs * 1e9:.0f} ns a circuit with reading and writing"
     )
-    for warning in card["warnings"]:
+    for warning in data["warnings"]:
         logger.warning(f"circuit {name}: {warning}")
+    return digest
+
+
+def circuit_runs(quanvolution: Quanvolution, shape: tuple[int, ...]) -> int:
+    """How often hardware would run the circuit for one of the images (N, H, W, C): once a patch."""
+    _, rows, columns, _ = quanvolution.stored_shape(shape)
+    return rows * columns * (shape[3] if quanvolution.params.colour == "channels" else 1)
 
 
 def stream_channels(images: NDArray[np.uint8], quanvolution: Quanvolution, path: Path, name: str = "") -> str:
@@ -76,7 +69,7 @@ def stream_channels(images: NDArray[np.uint8], quanvolution: Quanvolution, path:
 
     shape = quanvolution.stored_shape(images.shape)
     storage = quanvolution.storage
-    digest = hashlib.sha256(json.dumps([list(shape), storage.name, _fresh_shots(quanvolution)]).encode())
+    digest = hashlib.sha256(json.dumps([list(shape), storage.name, quanvolution.fresh_shots]).encode())
     step = max(1, CHUNK_BYTES // (int(np.prod(shape[1:])) * storage.dtype.itemsize))
     buffers = [np.empty((min(step, shape[0]), *shape[1:]), storage.dtype) for _ in range(2)]
     with (
@@ -109,11 +102,8 @@ def stream_channels(images: NDArray[np.uint8], quanvolution: Quanvolution, path:
     return digest.hexdigest()
 
 
-def circuit_data(name: str, quanvolution: Quanvolution, shape: tuple[int, ...], digest: str) -> dict[str, Any]:
-    """circuit.json: gates and angles, the polynomial, how values are stored, and the card."""
-    stored = quanvolution.stored_shape(shape)
-    colours = shape[3] if quanvolution.params.colour == "channels" else 1
-    storage = quanvolution.storage
+def circuit_data(name: str, quanvolution: Quanvolution) -> dict[str, Any]:
+    """circuit.json: params, gates and angles, the polynomial, and what the circuit really computes."""
     in_torch = quanvolution.params.engine == "torch"
     if in_torch:
         from qlcnet.quantum.torch_quanvolution import accelerator
@@ -125,11 +115,6 @@ def circuit_data(name: str, quanvolution: Quanvolution, shape: tuple[int, ...], 
         "polynomial": quanvolution.polynomial.to_data(),
         "versions": {"pennylane": version("pennylane")} | ({"torch": version("torch")} if in_torch else {}),
         "computed_on": accelerator() if in_torch else "cpu",
-        "decode": {"scale": storage.scale, "offset": storage.offset},
-        "fresh_shots": _fresh_shots(quanvolution),
-        "patches_per_image": stored[1] * stored[2] * colours,
-        "shape": list(stored),
-        "digest": digest,
         **describe(quanvolution).to_data(),
     }
 
@@ -146,37 +131,8 @@ def load_circuit(folder: Path) -> Quanvolution:
     )
 
 
-def _fresh_shots(quanvolution: Quanvolution) -> int | None:
-    return quanvolution.params.shots if quanvolution.is_fresh else None
-
-
-def _open_images(raw_folder: Path) -> NDArray[np.uint8]:
-    path = raw_folder / "images.npy"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run `qlcnet fetch {raw_folder.name}` first, or `dvc repro`")
-    images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return images
-
-
 def _let_go(images: NDArray[Any]) -> None:
     """Give a memory map's pages back: the kernel would count all that was read as this process's memory."""
     mapped = getattr(images, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def _write_preview(raw_folder: Path, images: NDArray[np.uint8], circuits: list[str], folder: Path) -> None:
-    labels = raw_folder / "labels.npy"
-    rows = choose_examples(np.load(labels) if labels.is_file() else None, len(images))
-    shown = np.stack([images[row] for row in rows])
-    channels = {}
-    for name in circuits:
-        quanvolution = load_circuit(folder / name)
-        stored = np.load(folder / name / "channels.npy", mmap_mode="r")
-        values = quanvolution.storage.decode(np.stack([stored[row] for row in rows]))
-        if quanvolution.is_fresh:  # words: show the expectation values that are drawn around
-            each = len(quanvolution.words)
-            at = [quanvolution.words.index(word) for word in single_words(quanvolution.circuit.qubits)]
-            values = values.reshape(*values.shape[:3], -1, each)[..., at].reshape(*values.shape[:3], -1)
-        channels[name] = values
-    draw_preview(shown, channels, folder / "preview.png")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from qlcnet.config import Circuit, Head, Noise
-from qlcnet.report.content import Block, Cell, Code, Context, Heading, Note, Picture, Table, Text
+from qlcnet.config import QUBITS, Circuit, Head, Noise
+from qlcnet.report.content import Block, Cell, Code, Context, Heading, Note, Picture, Table, Text, count
+from qlcnet.report.study import TaskResults
 from qlcnet.report.words import counted, join_words
 
 PIXELS = ("top left", "top right", "bottom left", "bottom right")
-Card = dict[str, Any]  # circuit.json, written by quantum.quanvolve
+Found = dict[str, Any]  # circuit.json, written by quantum.quanvolve
 
 
 def circuits(context: Context) -> list[Block]:
@@ -17,7 +18,7 @@ def circuits(context: Context) -> list[Block]:
     blocks: list[Block] = []
     tasks = list(context.study.tasks.values())
     for name in dict.fromkeys(name for task in tasks for name in task.circuits):
-        blocks += _circuit(context, name, {task.name: task.circuits[name] for task in tasks if name in task.circuits})
+        blocks += _circuit(context, name, [task for task in tasks if name in task.circuits])
     for task in tasks:
         if task.preview is not None and task.circuits:
             caption = f"{task.name}: images and the quantum channels that the circuits make of them."
@@ -25,24 +26,24 @@ def circuits(context: Context) -> list[Block]:
     return [*blocks, *_heads(context)]
 
 
-def _circuit(context: Context, name: str, cards: dict[str, Card]) -> list[Block]:
-    card = next(iter(cards.values()))  # gates and formulas are the same for all tasks
+def _circuit(context: Context, name: str, tasks: list[TaskResults]) -> list[Block]:
+    found: Found = tasks[0].circuits[name]  # gates and formulas are the same for all tasks
     readers = [f"`{model}`" for model, params in context.study.params.models.items() if name in params.circuits]
-    params = Circuit.model_validate(card["params"])
+    params = Circuit.model_validate(found["params"])
     return [
         Heading(f"Circuit {name}"),
-        Text(f"{_words(params)} PennyLane {card['versions']['pennylane']}. Read by {join_words(readers)}."),
-        Code(card["drawing"]),
-        *(Note(f"{name}: {text}", "warning") for text in card["warnings"]),
-        _channels(name, card),
-        _stored(name, cards),
+        Text(f"{_words(params)} PennyLane {found['versions']['pennylane']}. Read by {join_words(readers)}."),
+        Code(found["drawing"]),
+        *(Note(f"{name}: {text}", "warning") for text in found["warnings"]),
+        _channels(name, found),
+        _stored(name, tasks),
     ]
 
 
-def _channels(name: str, card: Card) -> Table:
-    noise = card["affine"]
+def _channels(name: str, found: Found) -> Table:
+    noise = found["affine"]
     rows: list[list[Cell | str]] = []
-    for qubit, (formula, pixels) in enumerate(zip(card["formulas"], card["dependence"], strict=True)):
+    for qubit, (formula, pixels) in enumerate(zip(found["formulas"], found["dependence"], strict=True)):
         depends = join_words([PIXELS[p] for p in pixels]) if pixels else "none: constant"
         row: list[Cell | str] = [str(qubit), Cell(depends, patch=tuple(pixels)), Cell(formula, is_code=True)]
         rows.append([*row, _affine_words(noise[qubit])] if noise else row)
@@ -61,17 +62,17 @@ def _affine_words(affine: dict[str, float] | None) -> str:
     return f"{affine['scale']:.4g} z" + (f" {affine['offset']:+.2g}" if abs(affine["offset"]) > 1e-12 else "")
 
 
-def _stored(name: str, cards: dict[str, Card]) -> Table:
+def _stored(name: str, tasks: list[TaskResults]) -> Table:
     rows: list[list[Cell | str]] = [
         [
-            task,
-            str(card["params"]["storage"]),
-            f"{card['storage_error']:.1e}",
-            " x ".join(map(str, card["shape"][1:])),
-            Cell(f"{card['patches_per_image']:,}", card["patches_per_image"]),
-            Cell(f"{card['qnode_evaluations']:,}", card["qnode_evaluations"]),
+            task.name,
+            str(task.circuits[name]["params"]["storage"]),
+            f"{task.circuits[name]['storage_error']:.1e}",
+            " x ".join(map(str, task.cards[name].shape[1:])),
+            count(task.cards[name].evaluations.hardware),
+            count(task.cards[name].evaluations.executed),
         ]
-        for task, card in cards.items()
+        for task in tasks
     ]
     headers = ["Task", "Stored as", "Largest error of storage", "Channels", "Patches an image", "Circuits evaluated"]
     caption = (
@@ -91,7 +92,7 @@ def _words(circuit: Circuit) -> str:
     }[circuit.ansatz]
     padding = circuit.padding if isinstance(circuit.padding, str) else f"{circuit.padding} px"
     on = "the grey image" if circuit.colour == "grey" else "each colour channel"
-    words = f"4 qubits on 2 x 2 patches of {on}, stride {circuit.stride}, padding {padding}: "
+    words = f"{QUBITS} qubits on 2 x 2 patches of {on}, stride {circuit.stride}, padding {padding}: "
     words += f"{circuit.encoding.upper()} encoding of each pixel times π"
     words += f", entered {circuit.uploads} times" if circuit.uploads > 1 else ""
     words += f", {ansatz}, Pauli-Z of each qubit. "

@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from qlcnet.config import Circuit, Head, Model, Params
 from qlcnet.report.plots import short_names, shorten
-from qlcnet.report.study import Study, TaskResults
+from qlcnet.report.study import Study
 from qlcnet.report.style import BOX, EDGE, INK, MUTED, colour_of, make_figure
 from qlcnet.report.words import protocol_in_brief, sizes_words
 
@@ -107,10 +107,10 @@ def _network(axes: Axes, study: Study, name: str, model: Model, y: float, colour
     tasks = list(study.tasks.values())
     spread = [y - 0.06 + 0.5 * ((len(model.inputs) - 1) / 2 - i) for i in range(len(model.inputs))]
     inputs = [
-        Box(0.72, at, 1.36, 0.4, text, [sizes_words([input_channels(t, text) for t in tasks], "channel")])
-        for text, at in zip(model.inputs, spread, strict=True)
+        Box(0.72, at, 1.36, 0.4, str(one), [sizes_words([task.width(one) for task in tasks], "channel")])
+        for one, at in zip(model.inputs, spread, strict=True)
     ]
-    total = sizes_words([sum(input_channels(t, text) for text in model.inputs) for t in tasks], "channel")
+    total = sizes_words([sum(task.width(one) for one in model.inputs) for task in tasks], "channel")
     shown = short_names(list(study.params.backbones))
     names = ", ".join(shown) if len(shown) <= 2 else f"{shown[0]} … {shown[-1]}"
     y -= 0.06
@@ -151,22 +151,6 @@ def _head_boxes(head: Head, y: float, classes: str, colour: str) -> list[Box]:
         "sine": ("sine", ["−sin(πx + w)"]),
     }.get(head.kind, (head.kind, [f"{head.qubits} wide"]))
     return [neck, Box(7.87, y, 1.2, 0.22 + LINE * (1 + len(unit[1])), *unit, edge=colour), last]
-
-
-def input_channels(task: TaskResults, text: str) -> int:
-    """Channels that an entry of a model's `inputs` brings on this task."""
-    if text == "image":
-        return int(task.images.images.shape[3])
-    name, _, channel = text.removeprefix("quanv:").partition("/")
-    if not text.startswith("quanv:") or channel:
-        return 1
-    colours = task.images.images.shape[3] if task_circuit_colour(task, name) == "channels" else 1
-    return 4 * int(colours)
-
-
-def task_circuit_colour(task: TaskResults, circuit: str) -> str:
-    """`grey` or `channels`, from the circuit's stored params."""
-    return str(task.circuits[circuit].get("params", {}).get("colour", "grey"))
 
 
 def _training_lines(study: Study) -> list[str]:

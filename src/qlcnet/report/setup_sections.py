@@ -76,10 +76,7 @@ def setup(context: Context) -> list[Block]:
     models: list[list[Cell | str]] = [
         [
             name,
-            ", ".join(
-                f"{text} ({sizes_words([drawings.input_channels(t, text) for t in tasks], 'channel')})"
-                for text in model.inputs
-            ),
+            ", ".join(f"{one} ({sizes_words([task.width(one) for task in tasks], 'channel')})" for one in model.inputs),
             model.fusion if len(model.inputs) > 1 else "one input",
             head_words(model),
         ]

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from qlcnet.config import Params, Task
+from qlcnet.config import Input, Params, Task
+from qlcnet.data.channel_card import ChannelCard
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
 from qlcnet.evidence.oof import OOFTable, read_oof, read_test
@@ -60,9 +61,15 @@ class TaskResults:
     task: Task
     images: ImageSet
     folds: FoldTable
-    circuits: dict[str, dict[str, Any]]  # circuit.json by name
+    cards: dict[str, ChannelCard]  # of stored channels that models read, by name
+    circuits: dict[str, dict[str, Any]]  # circuit.json by name, of those that circuits made
     preview: Path | None
     results: dict[tuple[str, str], ModelResults]
+
+    def width(self, one: Input) -> int:
+        """Channels that an input brings on this task."""
+        stored = {name: card.channels for name, card in self.cards.items()}
+        return one.width(int(self.images.images.shape[3]), stored)
 
     @cached_property
     def used(self) -> np.ndarray:
@@ -144,21 +151,23 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
     project = Project(root)
     images, folds = ImageSet.load(project.raw(name)), FoldTable.read(project.folds(name))
     quanvolved = project.channels(name)
-    circuits = {}
-    for circuit in dict.fromkeys(c for model in params.models.values() for c in model.circuits):
-        card = quanvolved / circuit / "circuit.json"
-        if not card.is_file():
-            raise StudyError(
-                f"circuit {circuit} of task {name} is missing: run `qlcnet quanvolve {name}`, or `dvc repro`"
-            )
-        circuits[circuit] = json.loads(card.read_text(encoding="utf-8"))
+    cards, circuits = {}, {}
+    for stored in dict.fromkeys(one for model in params.models.values() for one in model.stored):
+        try:
+            cards[stored] = ChannelCard.read(quanvolved / stored)
+            if stored in params.circuits:
+                circuits[stored] = json.loads((quanvolved / stored / "circuit.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            what = f"{'circuit' if stored in params.circuits else 'channel'} {stored} of task {name}"
+            raise StudyError(f"{what} is missing: run `qlcnet quanvolve {name}`, or `dvc repro`") from None
     preview = quanvolved / "preview.png"
     results = {
         (backbone, model): _read_model(name, backbone, model, folds, params, project.fits)
         for backbone in params.backbones
         for model in params.models
     }
-    return TaskResults(name, task, images, folds, circuits, preview if preview.is_file() else None, results)
+    shown = preview if preview.is_file() else None
+    return TaskResults(name, task, images, folds, cards, circuits, shown, results)
 
 
 def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: Params, results: Path) -> ModelResults:

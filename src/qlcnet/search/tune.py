@@ -49,7 +49,7 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     for kind, name, known in (("model", model, params.models), ("backbone", backbone, params.backbones)):
         if name not in known:
             raise TuningError(f"no {kind} {name!r} in params.yaml (there: {', '.join(known)})")
-    data = open_fit_data(DataPaths.of(root, task), params.models[model].circuits)
+    data = open_fit_data(DataPaths.of(root, task), params.models[model].stored)
     data.folds = inner_folds(data.folds)
     folder = Project(root).state / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def study_name(params: Params, task: str, root: Path, model: str, backbone: str)
         "pretrained": weights_digest(backbone, params.backbones[backbone], root),
         "tuning": params.tuning,
         "seed": params.seed,
-        "data": data_of(root, task, params.models[model].circuits).digests,
+        "data": data_of(root, task, params.models[model].stored).digests,
         "code": LOADED.whole,
         "numerics": numerics_of(device_of(params), params.training.precision),
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qlcnet.data.channel_card import ARRAY, CARD
 from qlcnet.fit.spec import DataPaths, FitSpec
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TaskFiles:
         for name, path in _small_files(paths, names):
             total.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
         # the large arrays by the digest that their stage wrote beside them: hashing them again would read them whole
-        for card in (paths.raw / "about.json", *(paths.quanvolved / name / "circuit.json" for name in names)):
+        for card in (paths.raw / "about.json", *(paths.quanvolved / name / CARD for name in names)):
             total.update(str(json.loads(card.read_text(encoding="utf-8"))["digest"]).encode() + b"\0")
         for _, path in _large_files(paths, names):
             total.update(str(path.stat().st_size).encode() + b"\0")
@@ -84,12 +85,12 @@ class TaskFiles:
 def _small_files(paths: DataPaths, circuits: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     yield from ((f"raw/{name}", paths.raw / name) for name in ("about.json", "labels.npy"))
     yield "folds.csv", paths.folds
-    yield from ((f"quanvolved/{c}/circuit.json", paths.quanvolved / c / "circuit.json") for c in circuits)
+    yield from ((f"quanvolved/{c}/{CARD}", paths.quanvolved / c / CARD) for c in circuits)
 
 
 def _large_files(paths: DataPaths, circuits: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     yield "raw/images.npy", paths.raw / "images.npy"
-    yield from ((f"quanvolved/{c}/channels.npy", paths.quanvolved / c / "channels.npy") for c in circuits)
+    yield from ((f"quanvolved/{c}/{ARRAY}", paths.quanvolved / c / ARRAY) for c in circuits)
 
 
 def _spooled_weights(number: int, path: str) -> str:
