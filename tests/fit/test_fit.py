@@ -190,6 +190,6 @@ def test_a_fit_that_diverges_is_an_error_with_its_epoch(training: dict[str, Any]
 
 def test_images_that_are_all_the_same_are_no_numbers_to_learn_from_but_numbers() -> None:
     data = make_data()
-    data.arrays["image"] = InputArray("image", torch.full_like(data.arrays["image"].stored, 7))
+    data.images.stored.fill_(7)
     fit = fit_fold(make_spec({"inputs": ["image"]}), data)
     assert np.isfinite(fit.predictions["probabilities"]).all()

@@ -76,8 +76,9 @@ def open_fit_data(paths: DataPaths, names: Collection[str]) -> FitData:
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: run `qlcnet {stage} {paths.raw.name}` first, or `dvc repro`")
     cards = {name: ChannelCard.read(paths.quanvolved / name) for name in names}
+    shape = tuple(about(paths.raw)["shape"])
     return FitData(
-        InputArray("image", _mapped(paths.raw / "images.npy")),
+        InputArray("image", _mapped(paths.raw / "images.npy", shape, "fetch")),
         {name: _channels(paths.quanvolved / name, card) for name, card in cards.items()},
         torch.from_numpy(np.load(paths.raw / "labels.npy").astype(np.int64)),
         FoldTable.read(paths.folds),
@@ -87,7 +88,8 @@ def open_fit_data(paths: DataPaths, names: Collection[str]) -> FitData:
 
 
 def _channels(folder: Path, card: ChannelCard) -> InputArray:
-    return InputArray(folder.name, _mapped(folder / ARRAY), card.decode.scale, card.decode.offset, shots=card.shots)
+    stored = _mapped(folder / ARRAY, card.shape, "quanvolve")
+    return InputArray(folder.name, stored, card.decode.scale, card.decode.offset, shots=card.shots)
 
 
 def about(raw: Path) -> dict[str, Any]:
@@ -95,6 +97,13 @@ def about(raw: Path) -> dict[str, Any]:
     return dict(json.loads((raw / "about.json").read_text(encoding="utf-8")))
 
 
-def _mapped(path: Path) -> torch.Tensor:
-    # "c": copy on write, so that torch takes it as writable although nobody writes and pages stay shared
-    return torch.from_numpy(np.load(path, mmap_mode="c"))
+def _mapped(path: Path, shape: tuple[int, ...], stage: str) -> torch.Tensor:
+    """A stored array; `shape` is what its card says of it. Raises ValueError where it is another, or cut."""
+    try:
+        # "c": copy on write, so that torch takes it as writable although nobody writes and pages stay shared
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged ({error}); run `qlcnet {stage}` of its task again") from None
+    if array.shape != shape:
+        raise ValueError(f"{path} holds {array.shape}, its card says {shape}; run `qlcnet {stage}` of its task again")
+    return torch.from_numpy(array)
