@@ -121,7 +121,7 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
     parameters, operations = count_parameters(network), multiply_adds(network, shape)
     network = network.to(memory_format=torch.channels_last)
     if spec.device == "cpu":
-        network = accelerate(network)
+        network = accelerate(network, shape, training.batch_size)
 
     module = Classifier(
         network,
