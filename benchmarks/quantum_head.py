@@ -88,7 +88,7 @@ def project_network(kind: str) -> nn.Module:
     """lcnet_050 of the paper's hybrid with the given head, accelerated where the project can."""
     model = Model(inputs=("image",), head=Head(kind=kind))
     network = build_network(model, "lcnet_050", Backbone(), [InputChannels("image", CHANNELS)], CLASSES)
-    return network if accelerate is None else accelerate(network)
+    return network if accelerate is None else accelerate(network, (CHANNELS, PIXELS, PIXELS), BATCH)
 
 
 def candidates() -> dict[str, Callable[[], None]]:

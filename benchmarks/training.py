@@ -110,7 +110,8 @@ def loop(width: str, turns: Turns, fast: bool) -> None:
         from qlcnet.models.fast.accelerate import accelerate
         from qlcnet.models.optimizer import QuickAdam
 
-        network, optimizer = accelerate(network), QuickAdam(network.parameters())
+        network = accelerate(network, (COLOURS + QUANTUM, SIDE, SIDE), BATCH)
+        optimizer = QuickAdam(network.parameters())
         x = x.contiguous(memory_format=torch.channels_last)
     else:
         optimizer, x = torch.optim.Adam(network.parameters()), x.contiguous()
@@ -168,7 +169,8 @@ def ours_lightning(width: str, turns: Turns) -> None:
         shuffle_seed=SEED,
     )
     network = plain_network(width).to(memory_format=torch.channels_last)
-    module = Classifier(accelerate(network), how, CLASSES, steps_per_epoch=len(train))
+    network = accelerate(network, (COLOURS + QUANTUM, SIDE, SIDE), BATCH)
+    module = Classifier(network, how, CLASSES, steps_per_epoch=len(train))
     run_trainer(module, train, turns, deterministic=True)
 
 

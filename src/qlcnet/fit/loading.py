@@ -52,4 +52,10 @@ def load_fit(folder: Path, device: str = "cpu") -> LoadedFit:
     network.load_state_dict(load_file(folder / WEIGHTS))
     training = Training.model_validate(settings["training"])
     mean, sd = (np.asarray(of_inputs[key], np.float64) for key in ("mean", "sd"))
-    return LoadedFit(made_ready(network, device).eval().to(device), mean, sd, training, config)
+    return LoadedFit(
+        made_ready(network, config["input_shape"], training.batch_size, device).eval().to(device),
+        mean,
+        sd,
+        training,
+        config,
+    )

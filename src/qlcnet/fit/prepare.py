@@ -51,7 +51,7 @@ def prepare(spec: FitSpec, data: FitData) -> Prepared:
     shape = (sum(channels), *input_side(training, data.image_size))
     parameters, operations = count_parameters(network), multiply_adds(network, shape)
     module = Classifier(
-        made_ready(network, spec.device),
+        made_ready(network, shape, training.batch_size, spec.device),
         training,
         classes,
         class_weights=_class_weights(data.labels[torch.from_numpy(split.train)], classes, training),
@@ -98,10 +98,10 @@ def network_of(name: str, backbone: Backbone, model: Model, channels: Sequence[i
     return build_network(model, name, backbone, [InputChannels("", count) for count in channels], classes)
 
 
-def made_ready(network: nn.Module, device: str) -> nn.Module:
-    """The same network, in the memory layout and with the layers that run fastest on `device`."""
+def made_ready(network: nn.Module, shape: tuple[int, int, int], batch_size: int, device: str) -> nn.Module:
+    """The same network, in the memory layout and with the layers that run fastest on `device` for inputs of `shape`."""
     network = network.to(memory_format=torch.channels_last)
-    return accelerate(network) if device == "cpu" else network
+    return accelerate(network, shape, batch_size) if device == "cpu" else network
 
 
 def input_side(training: Training, image_size: tuple[int, int]) -> tuple[int, int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from qlcnet.models.dry_run import dry_run
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -33,17 +34,11 @@ def multiply_adds(network: nn.Module, input_shape: Sequence[int]) -> int:
 
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
     hooks = [module.register_forward_hook(counter(name)) for name, module in layers.items()]
-    modes = {module: module.training for module in network.modules()}
-    parameter = next(network.parameters())
     try:
-        network.eval()
-        with torch.no_grad():
-            network(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+        dry_run(network, input_shape)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
     if idle := layers.keys() - counts.keys():
         raise RuntimeError(f"multiply-adds: {len(idle)} layers did not run as themselves, for example {min(idle)}")
     return sum(counts.values())

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from qlcnet.models.fast import blocks, layers
 from qlcnet.models.fast.accelerate import accelerate, decelerate
+from qlcnet.models.fast.blocks import Chained
+from qlcnet.models.fast.layers import ChannelsLast, Forward, Linear, Turned
 from qlcnet.models.lcnet import build_lcnet
 
-CLASSES = 7
+CLASSES, BATCH = 7, 8
 
 
 def lcnet(
@@ -32,6 +33,12 @@ def timm_model(name: str) -> Callable[[], nn.Module]:
         return timm.create_model(name, in_chans=7, num_classes=CLASSES)
 
     return build
+
+
+def faster(network: nn.Module, size: int | tuple[int, int] = 28, batch: int = BATCH) -> nn.Module:
+    """`network` accelerated for images of 7 channels."""
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return accelerate(network, (7, height, width), batch)
 
 
 def images(batch: int, size: int | tuple[int, int], dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -74,7 +81,7 @@ def assert_same(plain: nn.Module, fast: nn.Module, tolerance: float = 1e-9) -> N
 
 def assert_trains_alike(build: Callable[[], nn.Module], batch: int, size: int | tuple[int, int], steps: int) -> None:
     plain, (x, y) = build().double(), images(batch, size)
-    fast = accelerate(copy.deepcopy(plain))
+    fast = faster(copy.deepcopy(plain), size, batch)
     torch.testing.assert_close(train(fast, x, y, steps), train(plain, x, y, steps), rtol=1e-9, atol=1e-9)
     assert_same(plain, fast)
     plain.eval()
@@ -93,7 +100,7 @@ def test_every_width_and_size_trains_alike(width: float, size: int) -> None:
 @pytest.mark.parametrize("size", [28, 32])
 def test_twenty_steps_have_the_same_losses(size: int) -> None:
     plain, (x, y) = lcnet().double(), images(16, size)
-    fast = accelerate(copy.deepcopy(plain))
+    fast = faster(copy.deepcopy(plain), size, 16)
     losses = [torch.stack(train(network, x, y, 20, adam=True)) for network in (fast, plain)]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-9)
     assert losses[0][-1] < 0.5 * losses[0][0]
@@ -135,6 +142,7 @@ def test_small_batches_train_alike(batch: int) -> None:
         ("efficientnet_b0", 33),  # SiLU and sigmoid
         ("mnasnet_small", 28),
         ("resnet18", 32),  # dense convolutions down to 1 x 1, BatchNorm2d and ReLU apart
+        ("tf_mobilenetv3_small_100", 33),  # convolutions that pad as their input asks
         ("regnetx_002", 32),  # grouped convolutions
     ],
 )
@@ -145,7 +153,7 @@ def test_other_backbones_train_alike(name: str, size: int) -> None:
 @pytest.mark.parametrize(("width", "batch", "classes"), [(0.5, 16, CLASSES), (2.0, 16, CLASSES), (1.0, 64, 300)])
 def test_float32_is_as_exact_as_plain_float32(width: float, batch: int, classes: int) -> None:
     exact, (x, y) = lcnet(width, classes=classes).double(), images(batch, 28)
-    plain, fast = copy.deepcopy(exact).float(), accelerate(copy.deepcopy(exact).float())
+    plain, fast = copy.deepcopy(exact).float(), faster(copy.deepcopy(exact).float(), batch=batch)
     train(exact, x, y, 1)
     for network in (plain, fast):
         train(network, x.float(), y, 1)
@@ -161,7 +169,7 @@ def test_float32_is_as_exact_as_plain_float32(width: float, batch: int, classes:
 
 
 def test_state_dicts_are_exchanged_both_ways() -> None:
-    plain, fast = lcnet().double(), accelerate(lcnet(0.5).double())
+    plain, fast = lcnet().double(), faster(lcnet(0.5).double())
     x, y = images(8, 28)
     assert list(plain.state_dict()) == list(fast.state_dict())
     train(fast, x, y, 2)
@@ -172,30 +180,99 @@ def test_state_dicts_are_exchanged_both_ways() -> None:
     torch.testing.assert_close(fast.eval()(x), plain.eval()(x))
 
 
+def forwards(network: nn.Module) -> dict[str, Forward]:
+    """What stands at each module's `forward`, by the module's name."""
+    return {name: vars(module)["forward"] for name, module in network.named_modules() if "forward" in vars(module)}
+
+
 def test_copies_are_independent_and_as_fast() -> None:
-    fast, (x, y) = accelerate(lcnet().double()), images(8, 28)
-    train(fast, x, y, 1)  # so that there are plans to copy
+    fast, (x, y) = faster(lcnet().double()), images(8, 28)
+    train(fast, x, y, 1)
     for twin in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
         before = copy.deepcopy(fast.state_dict())
         train(twin, x, y, 1)
         torch.testing.assert_close(fast.state_dict(), before, rtol=0, atol=0)
-        assert any(isinstance(module, blocks.FastSequential) for module in twin.modules())
+        of_twin = forwards(twin)
+        assert {name: type(forward) for name, forward in of_twin.items()} == {
+            name: type(forward) for name, forward in forwards(fast).items()
+        }
+        assert all(forward.module is twin.get_submodule(name) for name, forward in of_twin.items())
 
 
 def test_decelerate_undoes_everything() -> None:
     plain = lcnet()
-    kinds = [type(module) for module in plain.modules()]
-    fast, (x, y) = accelerate(plain), images(8, 28, torch.float32)
+    kinds, (x, y) = [type(module) for module in plain.modules()], images(8, 28, torch.float32)
+    fast = faster(plain)
     assert fast is plain
-    assert [type(module) for module in fast.modules()] != kinds
+    assert len(forwards(fast)) > 50
     train(fast, x, y, 1)
-    assert [type(module) for module in decelerate(fast).modules()] == kinds
-    assert not any("_plans" in vars(module) for module in fast.modules())
+    assert [type(module) for module in fast.modules()] == kinds
+    assert decelerate(fast) is plain
+    assert not forwards(fast)
+
+
+@pytest.mark.parametrize("name", ["lcnet", "resnet18"])
+def test_other_numbers_of_images_run_as_fast_and_as_exactly(name: str) -> None:
+    plain = (lcnet() if name == "lcnet" else timm_model(name)()).double()
+    fast = faster(copy.deepcopy(plain))
+    for batch in (2, 3, 8):
+        x, y = images(batch, 28)
+        fast.load_state_dict(plain.state_dict())  # steps on two images drift apart by rounding
+        torch.testing.assert_close(train(fast, x, y, 1), train(plain, x, y, 1), rtol=1e-9, atol=1e-9)
+        assert_same(plain, fast)
+    fast.load_state_dict(plain.state_dict())
+    plain.eval()
+    fast.eval()
+    for batch in (1, 2, 40):
+        x, _ = images(batch, 28)
+        torch.testing.assert_close(fast(x), plain(x), rtol=1e-9, atol=1e-9)
+
+
+def test_maps_of_other_sizes_run_as_if_nothing_were_fixed() -> None:
+    plain = lcnet().double()
+    fast = faster(copy.deepcopy(plain), 28)
+    for size in (27, 32, 64):  # the stem makes of 27 and of 28 the same 14 x 14
+        x, y = images(8, size)
+        torch.testing.assert_close(train(fast, x, y, 1), train(plain, x, y, 1), rtol=1e-9, atol=1e-9)
+    assert_same(plain, fast)
+
+
+def test_walking_changes_nothing() -> None:
+    network = lcnet()
+    network[0].blocks[1].eval()
+    modes = [module.training for module in network.modules()]
+    state, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    faster(nn.Sequential(network, nn.Dropout(0.5)))
+    torch.testing.assert_close(network.state_dict(), state, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert [module.training for module in network.modules()] == modes
+
+
+def test_what_cannot_be_walked_is_left_as_it_was() -> None:
+    network = lcnet()
+    with pytest.raises(RuntimeError, match="7 channels"):
+        accelerate(network, (3, 28, 28), BATCH)
+    assert not forwards(network)
+
+
+def test_layers_that_are_not_reached_or_have_a_forward_of_their_own_are_left_alone() -> None:
+    class Skips(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[1](self[0](x))
+
+    network = Skips(nn.Conv2d(7, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1))
+    network[1].forward = lambda x: -x
+    for _ in range(2):  # also when it is fixed anew
+        faster(network, 8)
+        assert list(forwards(network)) == ["0", "1"]
+        assert not isinstance(forwards(network)["1"], Forward)
+    decelerate(network)
+    assert list(forwards(network)) == ["1"]
 
 
 def test_two_runs_are_bit_identical() -> None:
     x, y = images(16, 28, torch.float32)
-    runs = [accelerate(lcnet()) for _ in range(2)]
+    runs = [faster(lcnet()) for _ in range(2)]
     losses = [train(network, x, y, 3) for network in runs]
     assert torch.equal(torch.stack(losses[0]), torch.stack(losses[1]))
     assert all(torch.equal(a, b) for a, b in zip(*(n.state_dict().values() for n in runs), strict=True))
@@ -203,7 +280,7 @@ def test_two_runs_are_bit_identical() -> None:
 
 @pytest.mark.parametrize("name", ["lcnet", "resnet18"])
 def test_export_gives_the_plain_function(name: str) -> None:
-    fast = accelerate(lcnet() if name == "lcnet" else timm_model(name)()).eval()
+    fast = faster(lcnet() if name == "lcnet" else timm_model(name)()).eval()
     x, _ = images(2, 28, torch.float32)
     program = torch.export.export(fast, (x,))
     assert "convolution" in str(program.graph) or "conv2d" in str(program.graph)
@@ -211,9 +288,9 @@ def test_export_gives_the_plain_function(name: str) -> None:
 
 
 def test_a_hook_sees_its_part_and_changes_no_number() -> None:
-    plain, fast = lcnet().double(), accelerate(lcnet().double())
+    plain, fast = lcnet().double(), faster(lcnet().double())
     (x, y), seen = images(8, 28), []
-    train(fast, x, y, 1)  # so that there is a plan that the hook has to break
+    train(fast, x, y, 1)  # so that there is a chain that the hook has to break
     fast.load_state_dict(plain.state_dict())
     part = fast[0].blocks[3][1].conv_pw
     part.register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape)))
@@ -222,7 +299,7 @@ def test_a_hook_sees_its_part_and_changes_no_number() -> None:
 
 
 def test_a_replaced_part_is_used() -> None:
-    plain, fast = lcnet().double(), accelerate(lcnet().double())
+    plain, fast = lcnet().double(), faster(lcnet().double())
     (x, y), new = images(8, 28), nn.Conv2d(128, 128, 1, bias=False).double()
     train(fast, x, y, 1)
     fast.load_state_dict(plain.state_dict())
@@ -232,7 +309,7 @@ def test_a_replaced_part_is_used() -> None:
 
 
 def test_frozen_norms_and_parameters_stay_as_they_are() -> None:
-    networks = [lcnet().double(), accelerate(lcnet().double())]
+    networks = [lcnet().double(), faster(lcnet().double())]
     x, y = images(8, 28)
     for network in networks:
         for name, parameter in network.named_parameters():
@@ -246,7 +323,7 @@ def test_frozen_norms_and_parameters_stay_as_they_are() -> None:
 def test_the_gradient_of_the_image_is_right() -> None:
     x, y = images(8, 28)
     gradients = []
-    for network in (lcnet().double(), accelerate(lcnet().double())):
+    for network in (lcnet().double(), faster(lcnet().double())):
         image = x.clone().requires_grad_()
         cross_entropy(network(image), y).backward()
         gradients.append(image.grad)
@@ -260,7 +337,7 @@ def test_running_statistics_follow_the_momentum(momentum: float | None) -> None:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = momentum
-    accelerate(networks[1])
+    faster(networks[1])
     x, y = images(8, 28)
     for network in networks:
         train(network, x, y, 3)
@@ -269,13 +346,13 @@ def test_running_statistics_follow_the_momentum(momentum: float | None) -> None:
 
 def test_one_value_a_channel_raises_as_before() -> None:
     x, _ = images(1, 28, torch.float32)
-    for network in (lcnet(), accelerate(lcnet())):
+    for network in (lcnet(), faster(lcnet())):
         with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
             network.train()(x)
 
 
 def test_any_layout_of_the_input_gives_the_same() -> None:
-    fast, (x, _) = accelerate(lcnet().double()).eval(), images(8, 28)
+    fast, (x, _) = faster(lcnet().double()).eval(), images(8, 28)
     reference = fast(x)
     last = x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
     part = torch.cat([x, x])[8:]  # does not begin where its storage does
@@ -284,11 +361,12 @@ def test_any_layout_of_the_input_gives_the_same() -> None:
 
 
 def test_lcnet_runs_as_one_chain() -> None:
-    """The fast path is really taken: all blocks in one plan at 28 px, the later ones at 64 px."""
-    fast = accelerate(lcnet())
-    fast(images(2, 28, torch.float32)[0])
-    assert fast[0].blocks._plans[14, 14] is not None
-    fast(images(2, 64, torch.float32)[0])
-    assert fast[0].blocks._plans[32, 32] is None
-    assert fast[0].blocks[2]._plans[16, 16] is not None
-    assert isinstance(fast[1], layers.FastLinear)
+    """The fast path is really taken: all blocks in one chain at 28 px, the later ones at 64 px."""
+    fast = forwards(faster(lcnet()))
+    assert isinstance(fast["0.blocks"], Chained)
+    assert isinstance(fast["0.conv_stem"], Turned)
+    assert isinstance(fast["1"], Linear)
+    fast = forwards(faster(lcnet(), 64))
+    assert "0.blocks" not in fast
+    assert isinstance(fast["0.blocks.2"], Chained)
+    assert isinstance(fast["0.conv_stem"], ChannelsLast)

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qlcnet.models.fast import kernels
 from qlcnet.models.fast.accelerate import accelerate
-from qlcnet.models.fast.kernels import Banded, Columns, Geometry, Product, Scale, Taps, choose
-from qlcnet.models.fast.layers import activation_of, from_matrix, is_batch_last, to_matrix
+from qlcnet.models.fast.geometry import Geometry
+from qlcnet.models.fast.kernels import Banded, Columns, Product, Scale, Taps
+from qlcnet.models.fast.layers import from_matrix, is_batch_last, to_matrix, way_in_chain
 from qlcnet.models.fast.steps import ACTIVATIONS, Close, Layer, Open, SqueezeExcite, Step, run
 
 NOTHING = ACTIVATIONS[nn.Identity]
@@ -43,7 +45,7 @@ def convolution(case: tuple, maps: int = 3) -> tuple[nn.Conv2d, Layer, tuple[int
     torch.manual_seed(1)
     groups = maps if depthwise else 1
     conv = nn.Conv2d(maps, maps if depthwise else 2, kernel, stride, padding, groups=groups, bias=False).double()
-    way = choose(size, kernel, stride, padding, depthwise)
+    way = way_in_chain(conv, size, 2)
     assert type(way) is kind
     return conv, Layer(conv, way, None, NOTHING), way.geometry.out
 
@@ -76,7 +78,7 @@ def gradcheck(x: Tensor, steps: tuple[Step, ...]) -> bool:
 
 def test_a_convolution_that_reads_padding_alone_is_left_to_torch() -> None:
     conv = nn.Conv2d(2, 3, 1, stride=2, padding=1)
-    fast = accelerate(nn.Sequential(copy.deepcopy(conv)))
+    fast = accelerate(nn.Sequential(copy.deepcopy(conv)), (2, 1, 1), 4)
     x = torch.randn(4, 2, 1, 1)
     torch.testing.assert_close(fast(x), conv(x))
 
@@ -89,8 +91,8 @@ def test_derivatives_of_norm_and_activation_are_right(activation: type[nn.Module
     nn.init.uniform_(norm.weight, 0.5, 2)
     nn.init.normal_(norm.bias)
     x = torch.randn(3, 3, 2, 2, dtype=torch.float64, requires_grad=True)
-    act = activation_of(activation())
-    way = choose((2, 2), (1, 1), (1, 1), (0, 0), False)
+    act = ACTIVATIONS[activation]
+    way = Product(Geometry((2, 2), (1, 1), (1, 1), (0, 0)))
     assert gradcheck(x, (Layer(conv, way, norm, act), Layer(None, None, last, act)))
 
 
@@ -118,6 +120,26 @@ def test_group_norm_of_rows_is_batch_norm() -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-3)  # 30 / 1e-2 leaves three digits to both
     torch.testing.assert_close(actual[:, [0, 3, 4]], expected[:, [0, 3, 4]])
     torch.testing.assert_close(norms[1].state_dict(), norms[0].state_dict(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_a_way_multiplies_dense_matrices_alone(
+    case: tuple, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `product` asks for: one tap of a kernel as a view made resnet18 many times slower than plain torch."""
+    seen = []
+
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        seen.extend(matrix.is_contiguous() or matrix.t().is_contiguous() for matrix in (a, b))
+        return torch.mm(a, b)
+
+    monkeypatch.setattr(kernels, "product", product)
+    conv, layer, _ = convolution(case)
+    conv.to(memory_format=layout)
+    x = torch.randn(2, 3, *case[0], dtype=torch.float64, requires_grad=True)
+    run(to_matrix(x), (layer,)).sum().backward()
+    assert all(seen)
 
 
 def test_taps_that_cannot_reach_get_no_gradient() -> None:

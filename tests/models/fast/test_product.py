@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from qlcnet.models.fast import product as module
-from qlcnet.models.fast.product import FEW, product
+from qlcnet.models.fast.borders import ONEDNN_PRODUCT
+from qlcnet.models.fast.product import product
 
 
 def matrix(rows: int, columns: int, transposed: bool) -> Tensor:
@@ -37,7 +38,7 @@ def test_onednn_takes_large_float32_products_alone(monkeypatch: pytest.MonkeyPat
     taken: list[int] = []
     monkeypatch.setattr(module, "_times_transposed", lambda a, b: (taken.append(a.numel()), a @ b.t())[1])
     large, small = (torch.randn(side, 1024) for side in (32, 31))
-    assert FEW == 32 * 32 * 1024
+    assert ONEDNN_PRODUCT == 32 * 32 * 1024
     product(large, large.t())
     assert taken == [large.numel()]
     product(small, small.t())

@@ -9,27 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from timm.layers.norm_act import BatchNormAct2d
 from timm.models import _efficientnet_blocks as timm_blocks
 from torch import Tensor, nn
 
-from qlcnet.models.fast.kernels import Pair
-from qlcnet.models.fast.layers import activation_of, from_matrix, runs_here, to_matrix, way_of
-from qlcnet.models.fast.steps import Close, Layer, Open, SqueezeExcite, Step, run
+from qlcnet.models.fast.geometry import Pair, area
+from qlcnet.models.fast.layers import Forward, from_matrix, runs_here, to_matrix, way_in_chain
+from qlcnet.models.fast.steps import ACTIVATIONS, Close, Layer, Open, SqueezeExcite, Step, run
 
-Steps = tuple[list[Step], Pair]  # and the size of the last maps
+
+class Maps(NamedTuple):
+    """What steps run on: height and width, and the images of a training batch."""
+
+    size: Pair
+    batch: int
+
+
+Steps = tuple[list[Step], Maps]  # and the maps that they give
 
 
 class Unknown(Exception):
     """A part that cannot be made a step."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The steps of a module for maps of one size, and what has to stay as it was for them to hold."""
+@dataclass(frozen=True, eq=False)
+class Chained(Forward):
+    """A block or a row of blocks as one chain of steps for maps of `size`, and what has to stay for them to hold."""
 
+    size: Pair
     steps: list[Step]
     out: Pair
     norms: list[nn.BatchNorm2d]
@@ -37,7 +46,12 @@ class Plan:
     parts: list[nn.Module | None]
     hooks: list[dict[int, Any]]
 
-    def holds(self, batch: int) -> bool:
+    def __call__(self, x: Tensor) -> Tensor:
+        if not runs_here(x) or x.shape[2:] != self.size or not self._holds(len(x)):
+            return super().__call__(x)
+        return from_matrix(run(to_matrix(x), self.steps), *self.out)
+
+    def _holds(self, batch: int) -> bool:
         """Whether the steps are what the module would do now to a batch of that many samples."""
         return (
             batch * self.out[0] * self.out[1] > 1  # one value a channel has no variance: the module raises
@@ -47,41 +61,13 @@ class Plan:
         )
 
 
-class _Chained:
-    """Mixin for a module that runs as one chain of steps wherever it can."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H', W')."""
-        if runs_here(x):
-            size = x.shape[2], x.shape[3]
-            plans = self.__dict__.setdefault("_plans", {})
-            if size not in plans:
-                plans[size] = plan(self, size)  # type: ignore[arg-type]
-            ready = plans[size]
-            if ready is not None and ready.holds(len(x)):
-                return from_matrix(run(to_matrix(x), ready.steps), *ready.out)
-        return super().forward(x)  # type: ignore[misc]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_plans"}
-
-
-class FastSequential(_Chained, nn.Sequential):
-    """A row of blocks."""
-
-
-class FastDepthwiseSeparableConv(_Chained, timm_blocks.DepthwiseSeparableConv):
-    """Depthwise convolution, norm, act, squeeze-excite, pointwise convolution, norm, act."""
-
-
-class FastInvertedResidual(_Chained, timm_blocks.InvertedResidual):
-    """Pointwise convolution, norm, act, depthwise convolution, norm, act, squeeze-excite, convolution, norm."""
-
-
-def plan(module: nn.Module, size: Pair) -> Plan | None:
-    """The steps of `module` on maps of `size`, None where it has to run part by part."""
+def of_block(module: nn.Module, x: Tensor, batch: int) -> Forward | None:
+    """`module` as one chain for maps of x's size, None where it has to run part by part."""
+    if not runs_here(x):
+        return None
+    size = x.shape[2], x.shape[3]
     try:
-        steps, out = _steps_of(module, size)
+        steps, out = _steps_of(module, Maps(size, batch))
     except Unknown:
         return None
     if not steps:
@@ -91,9 +77,11 @@ def plan(module: nn.Module, size: Pair) -> Plan | None:
         (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks) for m in modules[1:]
     )
     children = [m._modules for m in modules if m._modules]
-    return Plan(
+    return Chained(
+        module,
+        size,
         steps,
-        out,
+        out.size,
         [m for m in modules if isinstance(m, nn.BatchNorm2d)],
         children,
         [part for of_module in children for part in of_module.values()],
@@ -101,31 +89,31 @@ def plan(module: nn.Module, size: Pair) -> Plan | None:
     )
 
 
-def _steps_of(module: nn.Module, size: Pair) -> Steps:
+def _steps_of(module: nn.Module, maps: Maps) -> Steps:
     if type(module) not in BLOCKS:
         raise Unknown
-    return BLOCKS[type(module)](module, size)
+    return BLOCKS[type(module)](module, maps)
 
 
-def _sequential(row: nn.Sequential, size: Pair) -> Steps:
+def _sequential(row: nn.Sequential, maps: Maps) -> Steps:
     steps: list[Step] = []
     for module in row:
-        of_module, size = _steps_of(module, size)
+        of_module, maps = _steps_of(module, maps)
         steps += of_module
-    return steps, size
+    return steps, maps
 
 
-def _depthwise_separable(block: Any, size: Pair) -> Steps:
+def _depthwise_separable(block: Any, maps: Maps) -> Steps:
     _expect(block.conv_s2d is None, _is_nothing(block.aa), _is_nothing(block.drop_path))
-    layers, between = _layers(size, (block.conv_dw, block.bn1), (block.conv_pw, block.bn2))
+    layers, between = _layers(maps, (block.conv_dw, block.bn1), (block.conv_pw, block.bn2))
     steps = [layers[0], *_squeeze_excite(block.se, between[0]), layers[1]]
     return _with_shortcut(block, steps), between[1]
 
 
-def _inverted_residual(block: Any, size: Pair) -> Steps:
+def _inverted_residual(block: Any, maps: Maps) -> Steps:
     _expect(block.conv_s2d is None, _is_nothing(block.aa), _is_nothing(block.drop_path))
     pairs = (block.conv_pw, block.bn1), (block.conv_dw, block.bn2), (block.conv_pwl, block.bn3)
-    layers, between = _layers(size, *pairs)
+    layers, between = _layers(maps, *pairs)
     steps = [*layers[:2], *_squeeze_excite(block.se, between[1]), layers[2]]
     return _with_shortcut(block, steps), between[2]
 
@@ -134,30 +122,31 @@ def _with_shortcut(block: Any, steps: Sequence[Step]) -> list[Step]:
     return [Open(), *steps, Close()] if block.has_skip else [*steps]
 
 
-def _layers(size: Pair, *pairs: tuple[nn.Module, nn.Module]) -> tuple[list[Layer], list[Pair]]:
-    """Convolution and norm pairs as layers, and the size of the maps after each."""
+def _layers(maps: Maps, *pairs: tuple[nn.Module, nn.Module]) -> tuple[list[Layer], list[Maps]]:
+    """Convolution and norm pairs as layers, and the maps after each."""
     layers: list[Layer] = []
-    sizes: list[Pair] = []
+    between: list[Maps] = []
     for conv, norm in pairs:
-        if not (isinstance(conv, nn.Conv2d) and isinstance(norm, BatchNormAct2d) and conv.bias is None):
+        # by exact class: timm's Conv2dSame pads as its input asks
+        if not (type(conv) is nn.Conv2d and type(norm) is BatchNormAct2d and conv.bias is None):
             raise Unknown
-        way, act = way_of(conv, size), activation_of(norm.act)
+        way, act = way_in_chain(conv, *maps), ACTIVATIONS.get(type(norm.act))
         if way is None or act is None or not _is_nothing(norm.drop):
             raise Unknown
-        size = way.geometry.out
-        sizes.append(size)
+        maps = Maps(way.geometry.out, maps.batch)
+        between.append(maps)
         layers.append(Layer(conv, way, norm, act))
-    return layers, sizes
+    return layers, between
 
 
-def _squeeze_excite(module: Any, size: Pair) -> list[Step]:
+def _squeeze_excite(module: Any, maps: Maps) -> list[Step]:
     if _is_nothing(module):
         return []
     _expect(type(module) is timm_blocks.SqueezeExcite)
-    act, gate = activation_of(module.act1), activation_of(module.gate)
+    act, gate = ACTIVATIONS.get(type(module.act1)), ACTIVATIONS.get(type(module.gate))
     if act is None or gate is None:
         raise Unknown
-    return [SqueezeExcite(module.conv_reduce, act, module.conv_expand, gate, size[0] * size[1])]
+    return [SqueezeExcite(module.conv_reduce, act, module.conv_expand, gate, area(maps.size))]
 
 
 def _is_nothing(module: nn.Module) -> bool:
@@ -169,9 +158,9 @@ def _expect(*conditions: bool) -> None:
         raise Unknown
 
 
-BLOCKS: dict[type[nn.Module], Callable[[Any, Pair], Steps]] = {
-    nn.Identity: lambda module, size: ([], size),
-    FastSequential: _sequential,
-    FastDepthwiseSeparableConv: _depthwise_separable,
-    FastInvertedResidual: _inverted_residual,
+BLOCKS: dict[type[nn.Module], Callable[[Any, Maps], Steps]] = {
+    nn.Identity: lambda module, maps: ([], maps),
+    nn.Sequential: _sequential,
+    timm_blocks.DepthwiseSeparableConv: _depthwise_separable,
+    timm_blocks.InvertedResidual: _inverted_residual,
 }

@@ -5,7 +5,7 @@ however few its channels. A 1 x 1 convolution is one matrix product of (out, in)
 batched product with banded matrices or, on larger maps, a sum of shifted and scaled copies.
 
 All of it is exact: taps of the kernel that only ever meet the zero padding are left out, and nothing else.
-`choose` picks the way to compute one convolution. A way is two functions: `forward(x, weight)` gives the output and
+A way to compute one convolution (borders says which) is two functions: `forward(x, weight)` gives the output and
 the tensors to keep; `backward(grad, kept, of_x, of_weight)` the gradients that are asked for. All tensors are dense:
 x (I, H*W*B), weight (O, I or 1, kh, kw) as in nn.Conv2d, the output and its gradient (O, ...) with H'*W'*B numbers a
 row in any shape; x and gradients begin where their storage does. On maps this small a call into torch costs as much as
@@ -14,74 +14,20 @@ its arithmetic, so the code counts calls.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from qlcnet.models.fast.geometry import Geometry, Pair, area
 from qlcnet.models.fast.product import product
 
-Pair = tuple[int, int]
 Gradients = tuple[Tensor | None, Tensor | None]  # of x (I, H*W*B) and of weight
 Kept = tuple[Tensor, ...]
 View = tuple[tuple[int, ...], tuple[int, ...], int]  # arguments of as_strided: size, stride, offset
-
-# a banded matrix is cheaper than taps up to so many (measured from 2 x 2 to 16 x 16)
-BANDED_AREA = 1024  # input positions x output positions, or
-BANDED_PER_TAP = 4  # input positions for each tap in reach: 5 x 5 kernels on 7 x 7 maps in half the time
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Sizes of one convolution (dilation 1), in pixels."""
-
-    size: Pair
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-
-    @cached_property
-    def out(self) -> Pair:
-        """Height and width of the output."""
-        height, width = (
-            (n + 2 * p - k) // s + 1
-            for n, k, s, p in zip(self.size, self.kernel, self.stride, self.padding, strict=True)
-        )
-        return height, width
-
-    @cached_property
-    def taps(self) -> tuple[Tap, ...]:
-        """The taps that meet at least one pixel."""
-        rows = [self._reach(0, tap) for tap in range(self.kernel[0])]
-        columns = [self._reach(1, tap) for tap in range(self.kernel[1])]
-        return tuple(
-            Tap(i * self.kernel[1] + j, row[0], column[0], row[1], column[1])
-            for i, row in enumerate(rows)
-            for j, column in enumerate(columns)
-            if row and column
-        )
-
-    def _reach(self, axis: int, tap: int) -> tuple[range, range] | None:
-        """Along one axis: the outputs that a tap of the kernel reaches, and the inputs that it reads for them."""
-        stride, shift = self.stride[axis], tap - self.padding[axis]
-        first = max(0, -(shift // stride))
-        last = min(self.out[axis] - 1, (self.size[axis] - 1 - shift) // stride)
-        if last < first:
-            return None
-        return range(first, last + 1), range(first * stride + shift, last * stride + shift + 1, stride)
-
-
-@dataclass(frozen=True)
-class Tap:
-    """One tap of a kernel: its index there, the output rows and columns it reaches, the input ones it reads."""
-
-    index: int
-    rows_out: range
-    columns_out: range
-    rows_in: range
-    columns_in: range
 
 
 def _part(maps: int, size: Pair, batch: int, rows: range, columns: range) -> View:
@@ -115,7 +61,8 @@ class Product:
     geometry: Geometry
 
     def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
-        matrix = weight.view(weight.shape[:2]) if self.geometry.kernel == (1, 1) else self._matrix(weight)
+        # a copy: one tap of a 3 x 3 kernel is a view with gaps, on which oneDNN's product is up to 70 times slower
+        matrix = weight.view(weight.shape[:2]) if self.geometry.kernel == (1, 1) else self._tap(weight).contiguous()
         return product(matrix, x), (x, matrix)
 
     def backward(self, grad: Tensor, kept: Kept, of_x: bool, of_weight: bool) -> Gradients:
@@ -127,10 +74,10 @@ class Product:
         if self.geometry.kernel == (1, 1):
             return grad_x, grad_matrix.view(*grad_matrix.shape, 1, 1)
         grad_weight = grad.new_zeros(*grad_matrix.shape, *self.geometry.kernel)
-        self._matrix(grad_weight).copy_(grad_matrix)
+        self._tap(grad_weight).copy_(grad_matrix)
         return grad_x, grad_weight
 
-    def _matrix(self, weight: Tensor) -> Tensor:
+    def _tap(self, weight: Tensor) -> Tensor:
         return weight.flatten(2)[:, :, self.geometry.taps[0].index]
 
 
@@ -143,7 +90,7 @@ class Columns:
     def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
         maps, batch = _maps_and_batch(x, self.geometry.size)
         views = _views(self.geometry, maps, batch)
-        columns = x.new_zeros(len(views), maps, _area(self.geometry.out) * batch)
+        columns = x.new_zeros(len(views), maps, area(self.geometry.out) * batch)
         for column, (_, target, source) in zip(columns, views, strict=True):
             column.as_strided(target[0], target[1], target[2] + column.storage_offset()).copy_(x.as_strided(*source))
         columns = columns.view(len(views) * maps, -1)
@@ -155,11 +102,11 @@ class Columns:
         columns, matrix = kept
         grad = grad.view(len(matrix), -1)
         taps = len(self.geometry.taps)
-        maps, batch = len(columns) // taps, grad.shape[1] // _area(self.geometry.out)
+        maps, batch = len(columns) // taps, grad.shape[1] // area(self.geometry.out)
         views = _views(self.geometry, maps, batch)
         grad_x = grad_weight = None
         if of_x:
-            grad_x = grad.new_zeros(maps, _area(self.geometry.size) * batch)
+            grad_x = grad.new_zeros(maps, area(self.geometry.size) * batch)
             grad_columns = product(matrix.t(), grad).view(taps, maps, -1)
             for column, (_, target, source) in zip(grad_columns, views, strict=True):
                 reached = column.as_strided(target[0], target[1], target[2] + column.storage_offset())
@@ -197,7 +144,7 @@ class Banded:
     geometry: Geometry
 
     def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
-        maps, positions = len(x), _area(self.geometry.size)
+        maps, positions = len(x), area(self.geometry.size)
         bands = product(weight.view(maps, -1), _spread(self.geometry, x.dtype)).view(maps, -1, positions)
         x = x.view(maps, positions, -1)
         return torch.bmm(bands, x), (x, bands)
@@ -232,7 +179,7 @@ class Taps:
 
     def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Kept]:
         maps, batch = _maps_and_batch(x, self.geometry.size)
-        y = x.new_zeros(maps, _area(self.geometry.out) * batch)
+        y = x.new_zeros(maps, area(self.geometry.out) * batch)
         factors = weight.view(maps, -1, 1, 1, 1).unbind(1)
         for index, target, source in _views(self.geometry, maps, batch):
             y.as_strided(*target).addcmul_(x.as_strided(*source), factors[index])
@@ -254,12 +201,8 @@ class Taps:
         return grad_x, None if grad_weight is None else grad_weight.t().reshape(weight.shape)
 
 
-def _area(size: Pair) -> int:
-    return size[0] * size[1]
-
-
 def _maps_and_batch(x: Tensor, size: Pair) -> tuple[int, int]:
-    return x.shape[0], x.shape[1] // _area(size)
+    return x.shape[0], x.shape[1] // area(size)
 
 
 def _factor(weight: Tensor, index: int, dimensions: int) -> Tensor:
@@ -281,15 +224,11 @@ def _views(geometry: Geometry, maps: int, batch: int) -> tuple[tuple[int, View, 
     )
 
 
-@lru_cache(maxsize=1024)
-def choose(size: Pair, kernel: Pair, stride: Pair, padding: Pair, depthwise: bool) -> Way:
-    """The fastest way (measured, docs/speed.md) for a convolution of maps of `size`."""
-    geometry = Geometry(size, kernel, stride, padding)
-    positions_in, positions_out = _area(size), _area(geometry.out)
-    if not depthwise:
-        reads = [len(tap.rows_in) * len(tap.columns_in) for tap in geometry.taps]
-        return Product(geometry) if reads == [positions_in] == [positions_out] else Columns(geometry)
-    if positions_in == positions_out == 1:
-        return Scale(geometry)
-    banded = positions_in * positions_out <= BANDED_AREA or positions_in <= BANDED_PER_TAP * len(geometry.taps)
-    return Banded(geometry) if banded else Taps(geometry)
+# by the names of borders.CONVOLUTIONS
+WAYS: dict[str, Callable[[Geometry], Way]] = {
+    "product": Product,
+    "columns": Columns,
+    "scale": Scale,
+    "banded": Banded,
+    "taps": Taps,
+}

@@ -1,32 +1,46 @@
-"""Subclasses of torch's and timm's layers that run batch-last on small maps (see kernels).
+"""What a layer's `forward` becomes: batch-last on the small maps that it was fixed for, its class's on all else.
 
 Seen from outside, activations stay (B, C, H, W) tensors; only their memory is (C, H, W, B). So blocks, residual sums
-and pooling of any architecture work on them as they are. Whatever a subclass cannot speed up (large maps, other
-devices, grouped or dilated convolutions, torch.compile and torch.export) runs its parent's forward.
+and pooling of any architecture work on them as they are. All else: maps of other sizes, other devices, torch.compile
+and torch.export. Any number of images is computed the way that was fixed.
+
+A function `of_...(layer, x, batch)` gives what to use for a layer that x reaches (here only its size and layout count)
+in training batches of `batch` images; None: leave it to torch.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
-from timm.layers.linear import Linear as TimmLinear
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from qlcnet.models.fast.kernels import Way, choose
+from qlcnet.models.fast import borders
+from qlcnet.models.fast.geometry import Geometry, Pair
+from qlcnet.models.fast.kernels import WAYS, Way
 from qlcnet.models.fast.steps import ACTIVATIONS, Activation, Layer, run
 
-SMALL_MAP = 16  # pixels; maps that are wider or higher stay with oneDNN in channels_last
+
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """Stands at `module.forward` of an instance, before that of its class."""
+
+    module: nn.Module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What the module computes of x."""
+        return type(self.module).forward(self.module, x)
 
 
 def runs_here(x: Tensor) -> bool:
     """Whether the fast path can take x at all: (B, C, H, W), eager, on CPU, in float32 or float64."""
-    return (
-        x.dim() == 4
-        and x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
-        and not torch.compiler.is_compiling()
-    )
+    return x.dim() == 4 and _is_computed_here(x)
+
+
+def _is_computed_here(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling()
 
 
 def is_batch_last(x: Tensor) -> bool:
@@ -43,7 +57,7 @@ def to_matrix(x: Tensor) -> Tensor:
     if x.is_contiguous():  # to transpose a matrix is several times faster than to permute four dimensions
         return x.view(batch, -1).t().contiguous().view(channels, -1)
     pixels_first = x.permute(0, 2, 3, 1)
-    if pixels_first.is_contiguous() and channels >= 16:
+    if pixels_first.is_contiguous() and channels >= borders.TRANSPOSED_CHANNELS:
         transposed = pixels_first.reshape(batch, -1).t().contiguous().view(-1, channels, batch)
         return transposed.transpose(0, 1).reshape(channels, -1)
     return x.permute(1, 2, 3, 0).reshape(channels, -1)
@@ -54,128 +68,153 @@ def from_matrix(y: Tensor, height: int, width: int) -> Tensor:
     return y.view(y.shape[0], height, width, -1).permute(3, 0, 1, 2)
 
 
-def way_of(conv: nn.Conv2d, size: tuple[int, int]) -> Way | None:
-    """How to compute `conv` on maps of that size; None: leave it to torch."""
+def convolution_of(conv: nn.Conv2d, size: Pair, batch: int, batch_last: bool) -> borders.Convolution | None:
+    """What the borders are asked about `conv` on maps of `size`; None where no kernel computes such a one."""
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str) or conv.dilation != (1, 1):
         return None
     depthwise = conv.groups > 1 and conv.groups == conv.in_channels == conv.out_channels
     if conv.groups > 1 and not depthwise:
         return None
-    way = choose(size, conv.kernel_size, conv.stride, conv.padding, depthwise)
-    size = way.geometry.out
-    return way if way.geometry.taps and min(size) > 0 and max(size) <= SMALL_MAP else None
+    geometry = Geometry(size, conv.kernel_size, conv.stride, conv.padding)  # type: ignore[arg-type]
+    if min(geometry.out) < 1:
+        return None  # torch raises the error that users know
+    return borders.Convolution(geometry, (conv.in_channels, conv.out_channels), depthwise, batch, batch_last)
 
 
-class FastConv2d(nn.Conv2d):
-    """Conv2d. Batch-last on small maps, channels_last on large ones."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H', W')."""
-        if not runs_here(x):
-            return super().forward(x)
-        way = way_of(self, (x.shape[2], x.shape[3]))
-        if way is None:
-            return super().forward(x.contiguous(memory_format=torch.channels_last))
-        if self.groups == 1 and self.kernel_size != (1, 1) and not is_batch_last(x):
-            # a first convolution: oneDNN on the image as it comes is faster than transposing it and its columns
-            y = super().forward(x.contiguous(memory_format=torch.channels_last))
-            return from_matrix(to_matrix(y), *way.geometry.out)
-        y = run(to_matrix(x), (Layer(self, way, None, ACTIVATIONS[nn.Identity]),))
-        if self.bias is not None:
-            y.add_(self.bias.view(-1, *(1,) * (y.dim() - 1)))
-        return from_matrix(y, *way.geometry.out)
+def way_in_chain(conv: nn.Conv2d, size: Pair, batch: int) -> Way | None:
+    """The way of a convolution between batch-last steps; None: it is for torch."""
+    asked = convolution_of(conv, size, batch, batch_last=True)
+    way = WAYS.get(borders.choose(asked)) if asked else None
+    return way(asked.geometry) if asked and way else None
 
 
-def activation_of(act: nn.Module) -> Activation | None:
-    """The table's entry for a module, None where there is none; FastReLU and such count as their parents."""
-    kind = type(act)
-    return ACTIVATIONS.get(kind.__bases__[-1] if issubclass(kind, _OutOfPlace) else kind)
+def of_convolution(conv: nn.Conv2d, x: Tensor, batch: int) -> Forward | None:
+    """The way that the borders choose."""
+    if not runs_here(x):
+        return None
+    asked = convolution_of(conv, (x.shape[2], x.shape[3]), batch, is_batch_last(x))
+    chosen = borders.choose(asked) if asked else borders.IN_TORCH
+    if asked is None or chosen == borders.IN_TORCH:
+        return ChannelsLast(conv)
+    if chosen == borders.TURNED:
+        return Turned(conv, asked.geometry.size, asked.geometry.out)
+    return BatchLast(conv, WAYS[chosen](asked.geometry))
 
 
-class FastBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d that is fast on batch-last maps."""
+@dataclass(frozen=True, eq=False)
+class ChannelsLast(Forward):
+    """A convolution by torch, in channels_last."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        return _normalise(self, x, ACTIVATIONS[nn.Identity]) if _can_normalise(x) else super().forward(x)
-
-
-class FastBatchNormAct2d(BatchNormAct2d):
-    """timm's BatchNormAct2d that is fast on batch-last maps."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        act = activation_of(self.act)
-        if act is None or self.act._forward_hooks or type(self.drop) is not nn.Identity or not _can_normalise(x):
-            return super().forward(x)
-        return _normalise(self, x, act)
+    def __call__(self, x: Tensor) -> Tensor:
+        return super().__call__(x.contiguous(memory_format=torch.channels_last) if runs_here(x) else x)
 
 
-def _can_normalise(x: Tensor) -> bool:
-    # one value a channel has no variance: the parent raises the error that users know
-    return runs_here(x) and is_batch_last(x) and x.numel() > x.shape[1]
+@dataclass(frozen=True, eq=False)
+class Turned(Forward):
+    """A convolution by torch, in channels_last; what comes out is copied to batch-last."""
+
+    size: Pair
+    out: Pair
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not runs_here(x) or x.shape[2:] != self.size:
+            return super().__call__(x)
+        y = super().__call__(x.contiguous(memory_format=torch.channels_last))
+        return from_matrix(to_matrix(y), *self.out)
 
 
-def _normalise(norm: nn.BatchNorm2d, x: Tensor, act: Activation) -> Tensor:
-    height, width = x.shape[2:]
-    if norm.training or norm.running_mean is None:
-        y = run(to_matrix(x), (Layer(None, None, norm, act),))
-    else:
-        y = F.batch_norm(to_matrix(x)[None], norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        y = act.forward(y.squeeze(0))
-    return from_matrix(y, height, width)
+@dataclass(frozen=True, eq=False)
+class BatchLast(Forward):
+    """A convolution by one of the kernels."""
+
+    module: nn.Conv2d
+    way: Way
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not runs_here(x) or x.shape[2:] != self.way.geometry.size:
+            return super().__call__(x)
+        y = run(to_matrix(x), (Layer(self.module, self.way, None, ACTIVATIONS[nn.Identity]),))
+        if self.module.bias is not None:
+            y.add_(self.module.bias.view(-1, *(1,) * (y.dim() - 1)))
+        return from_matrix(y, *self.way.geometry.out)
 
 
-class _OutOfPlace:
-    """Mixin: an activation that does not write into views, for which autograd would first copy the whole tensor."""
+def of_norm(norm: nn.BatchNorm2d, x: Tensor, batch: int) -> Forward | None:
+    """Fast where batch-last maps arrive."""
+    if not runs_here(x) or not is_batch_last(x):
+        return None
+    return Norm(norm, ACTIVATIONS[nn.Identity], (x.shape[2], x.shape[3]), [])
 
-    inplace: bool
 
-    def forward(self, x: Tensor) -> Tensor:
-        inplace = self.inplace
-        if not inplace or torch.compiler.is_compiling() or not x._is_view():
-            return super().forward(x)  # type: ignore[misc]
-        self.inplace = False
+def of_norm_act(norm: BatchNormAct2d, x: Tensor, batch: int) -> Forward | None:
+    """The same for timm's norm with an activation."""
+    act = ACTIVATIONS.get(type(norm.act))
+    if act is None or type(norm.drop) is not nn.Identity or not runs_here(x) or not is_batch_last(x):
+        return None
+    return Norm(norm, act, (x.shape[2], x.shape[3]), list(norm._modules.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Norm(Forward):
+    """Batch norm, and the activation that follows in timm's."""
+
+    module: nn.BatchNorm2d
+    act: Activation
+    size: Pair
+    parts: list[nn.Module | None]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        norm = self.module
+        # one value a channel has no variance: the class raises the error that users know
+        if not runs_here(x) or x.shape[2:] != self.size or x.numel() <= x.shape[1] or not self._holds():
+            return super().__call__(x)
+        if norm.training or norm.running_mean is None:
+            y = run(to_matrix(x), (Layer(None, None, norm, self.act),))
+        else:
+            mean, variance = norm.running_mean, norm.running_var
+            y = F.batch_norm(to_matrix(x)[None], mean, variance, norm.weight, norm.bias, eps=norm.eps)
+            y = self.act.forward(y.squeeze(0))
+        return from_matrix(y, *self.size)
+
+    def _holds(self) -> bool:
+        return list(self.module._modules.values()) == self.parts and not any(
+            part._forward_hooks or part._forward_pre_hooks for part in self.parts if part is not None
+        )
+
+
+def of_activation(act: nn.Module, x: Tensor, batch: int) -> Forward | None:
+    """Out of place, where it would write into views."""
+    return OutOfPlace(act) if act.inplace else None
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfPlace(Forward):
+    """An activation that does not write into views, for which autograd would first copy the whole tensor."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        act = self.module
+        if not act.inplace or torch.compiler.is_compiling() or not x._is_view():
+            return super().__call__(x)
+        act.inplace = False  # type: ignore[assignment]
         try:
-            return super().forward(x)  # type: ignore[misc]
+            return super().__call__(x)
         finally:
-            self.inplace = inplace
+            act.inplace = True  # type: ignore[assignment]
 
 
-class FastReLU(_OutOfPlace, nn.ReLU):
-    """ReLU that leaves views alone."""
+def of_linear(layer: nn.Linear, x: Tensor, batch: int) -> Forward | None:
+    """Fast where embeddings arrive as the transpose of (features, batch), as batch-last maps leave them."""
+    return Linear(layer) if x.dim() == 2 and x.stride() == (1, x.shape[0]) and _is_computed_here(x) else None
 
 
-class FastHardswish(_OutOfPlace, nn.Hardswish):
-    """Hardswish that leaves views alone."""
+@dataclass(frozen=True, eq=False)
+class Linear(Forward):
+    """A linear layer that reads the transposed matrix as it is."""
 
+    module: nn.Linear
 
-class FastSiLU(_OutOfPlace, nn.SiLU):
-    """SiLU that leaves views alone."""
-
-
-class FastLinear(nn.Linear):
-    """Linear that reads the transposed (features, batch) matrix in which batch-last embeddings come."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, features) to (B, out_features)."""
-        return _linear(self, x) if _is_transposed(x) else super().forward(x)
-
-
-class FastTimmLinear(TimmLinear):
-    """The same for timm's Linear."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, features) to (B, out_features)."""
-        return _linear(self, x) if _is_transposed(x) else super().forward(x)
-
-
-def _is_transposed(x: Tensor) -> bool:
-    if x.dim() != 2 or x.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    return x.stride() == (1, x.shape[0]) and x.dtype in (torch.float32, torch.float64)
-
-
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    y = torch.mm(layer.weight, x.t()).t()
-    return y if layer.bias is None else y + layer.bias
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.dim() != 2 or not _is_computed_here(x):
+            return super().__call__(x)
+        y = torch.mm(self.module.weight, x.t()).t()
+        return y if self.module.bias is None else y + self.module.bias

@@ -5,16 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qlcnet.models.fast.borders import onednn_multiplies
+
 # oneDNN's product of float32 matrices, a @ b.T with b in any layout. It uses AVX-512 where MKL, on processors that are
 # not Intel's, stays with AVX2: 250 against 112 GFLOP/s on a core of AMD's Zen 5.
 _onednn = torch.ops.mkldnn._linear_pointwise.default if torch.backends.mkldnn.is_available() else None
-FEW = 1 << 20  # multiply-adds: its call takes 10 us more than MKL's
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b for (M, K) and (K, N), dense. Not differentiable: for forward and backward passes by hand."""
+    """a @ b for (M, K) and (K, N), each dense or the transpose of a dense one: with gaps between rows oneDNN is slow.
+
+    Not differentiable: for forward and backward passes by hand.
+    """
     (m, k), n = a.shape, b.shape[1]
-    if _onednn is None or m * k * n < FEW or a.dtype != torch.float32:
+    if _onednn is None or a.dtype != torch.float32 or not onednn_multiplies(m, k, n):
         return torch.mm(a, b)
     if a.is_contiguous():
         return _times_transposed(a, b.t())

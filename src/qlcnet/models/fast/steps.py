@@ -35,20 +35,29 @@ class Activation:
     forward: Callable[[Tensor], Tensor]  # may write into its input
     backward: Callable[[Tensor, Any], Tensor]
     reads: Literal["nothing", "input", "output"]
+    of: type[nn.Module]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _known, (self.of,)  # lambdas do not pickle
 
     def kept(self, x: Tensor, y: Tensor) -> Tensor | None:
         """What to keep of input x and output y."""
         return None if self.reads == "nothing" else x if self.reads == "input" else y
 
 
-ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.Identity: Activation(lambda x: x, lambda grad, _: grad, "nothing"),
-    nn.ReLU: Activation(torch.relu_, lambda grad, y: threshold_backward(grad, y, 0), "output"),
-    nn.Sigmoid: Activation(torch.sigmoid_, torch.ops.aten.sigmoid_backward.default, "output"),
-    nn.Hardsigmoid: Activation(F.hardsigmoid, torch.ops.aten.hardsigmoid_backward.default, "input"),
-    nn.Hardswish: Activation(F.hardswish, torch.ops.aten.hardswish_backward.default, "input"),
-    nn.SiLU: Activation(F.silu, torch.ops.aten.silu_backward.default, "input"),
-}
+_ALL = (
+    Activation(lambda x: x, lambda grad, _: grad, "nothing", nn.Identity),
+    Activation(torch.relu_, lambda grad, y: threshold_backward(grad, y, 0), "output", nn.ReLU),
+    Activation(torch.sigmoid_, torch.ops.aten.sigmoid_backward.default, "output", nn.Sigmoid),
+    Activation(F.hardsigmoid, torch.ops.aten.hardsigmoid_backward.default, "input", nn.Hardsigmoid),
+    Activation(F.hardswish, torch.ops.aten.hardswish_backward.default, "input", nn.Hardswish),
+    Activation(F.silu, torch.ops.aten.silu_backward.default, "input", nn.SiLU),
+)
+ACTIVATIONS: dict[type[nn.Module], Activation] = {act.of: act for act in _ALL}
+
+
+def _known(kind: type[nn.Module]) -> Activation:
+    return ACTIVATIONS[kind]
 
 
 @dataclass
