@@ -52,10 +52,6 @@ def load_fit(folder: Path, device: str = "cpu") -> LoadedFit:
     network.load_state_dict(load_file(folder / WEIGHTS))
     training = Training.model_validate(settings["training"])
     mean, sd = (np.asarray(of_inputs[key], np.float64) for key in ("mean", "sd"))
-    return LoadedFit(
-        made_ready(network, config["input_shape"], training.batch_size, device).eval().to(device),
-        mean,
-        sd,
-        training,
-        config,
-    )
+    channels, height, width = config["input_shape"]
+    network = made_ready(network, (channels, height, width), training.batch_size, device).eval().to(device)
+    return LoadedFit(network, mean, sd, training, config)
