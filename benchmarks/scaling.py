@@ -201,7 +201,7 @@ def run_study(root: Path, params: Params, workers: int) -> dict[str, Any]:
     from qlcnet.cost.calibration import finished_fits
     from qlcnet.fit.spec import DataPaths
     from qlcnet.fit.store import FoldStore
-    from qlcnet.grid.grid import circuits_of, plan_grid
+    from qlcnet.grid.grid import channels_of, plan_grid
     from qlcnet.grid.keeper import Keeper
     from qlcnet.grid.local import LocalEngine
     from qlcnet.grid.run import run_grid
@@ -209,10 +209,10 @@ def run_study(root: Path, params: Params, workers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         store, clock = FoldStore(Path(folder) / "folds"), Clock()
         grid = plan_grid(params, "made-up", root, store)
-        paths, circuits = DataPaths.of(root, "made-up"), circuits_of(params)
+        paths, channels = DataPaths.of(root, "made-up"), channels_of(params)
         opened = time.perf_counter()
         keeper = Keeper.of(grid, store, {}, workers)
-        run_grid(grid.todo, lambda on_event: LocalEngine(paths, circuits, workers, on_event), keeper, [clock])
+        run_grid(grid.todo, lambda on_event: LocalEngine(paths, channels, workers, on_event), keeper, [clock])
         fits = {fit.fingerprint: fit for fit in finished_fits(store)}
     first = min(clock.start.values())
     order = sorted(fits, key=lambda key: -fits[key].predicted_seconds)

@@ -10,6 +10,7 @@ import yaml
 
 from qlcnet.config import Input, ParamsError, canonical, fingerprint, load_params, parse_params
 
+MINE = {"kind": "file", "path": "mine.npy", "md5": "0" * 32}
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 
 
@@ -81,6 +82,14 @@ def test_the_committed_params_are_the_demo() -> None:
         ("circuits/ry", {"device_shots": 9, "shots": 9}, "circuits.ry: `device_shots` samples the grid"),
         ("circuits/ry", {"tolerance": 0.1, "storage": "uint8"}, "circuits.ry: `storage: uint8` holds values from -1"),
         ("models/hybrid/inputs", ["quanv:ry/4"], "models.hybrid.inputs: 'quanv:ry/4': ry has the channels 0 to 3"),
+        (
+            "models/hybrid/inputs",
+            ["channel:mine"],
+            "models.hybrid.inputs: no channel 'mine' under `channels` (there: none)",
+        ),
+        ("channels", {"ry": MINE}, "channels.ry: `circuits` has this name too"),
+        ("channels", {"mine": {**MINE, "kind": "conv"}}, "channels.mine.kind: input should be 'file' (given 'conv')"),
+        ("channels", {"mine": {**MINE, "md5": "F" * 32}}, "channels.mine.md5: string should match pattern"),
         ("models/hybrid/inputs", [], "models.hybrid.inputs: list at least one input"),
         ("models/hybrid/inputs", ["quanv:ry/x"], "models.hybrid.inputs.0: 'quanv:ry/x' is no input; allowed:"),
         ("models/hybrid/inputs", ["image", 3], "models.hybrid.inputs.1: 3 is no input; allowed:"),

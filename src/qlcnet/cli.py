@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, task_help, run in (
         ("fetch", "bring a task's images here, verified", _fetch),
         ("split", "write a task's fold table", _split),
-        ("quanvolve", "run every circuit over a task's images", _quanvolve),
+        ("quanvolve", "make the channels of every circuit and of `channels` for a task's images", _quanvolve),
     ):
         command = _command(commands, name, task_help, f"qlcnet {name} digits", run)
         command.add_argument("task", help="a key of `datasets` in params.yaml")
@@ -165,10 +165,10 @@ def _split(options: argparse.Namespace) -> int:
 
 
 def _quanvolve(options: argparse.Namespace) -> int:
-    from qlcnet.data.channels import make_channels
+    from qlcnet.data.channels import quanvolve
 
     project, params, _ = _task(options)
-    make_channels(project.raw(options.task), params.circuits, project.channels(options.task))
+    quanvolve(options.task, params, project.root)
     return 0
 
 

@@ -13,7 +13,7 @@ from qlcnet.cost.room import auto_workers, deal, most_memory
 from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.engine import Engine, OnEvent
-from qlcnet.grid.grid import DECIDING, Grid, circuits_of, link_results, plan_grid
+from qlcnet.grid.grid import DECIDING, Grid, channels_of, link_results, plan_grid
 from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.local import LocalEngine
 from qlcnet.grid.progress import ProgressBar
@@ -72,19 +72,19 @@ def _engine_for(
     params: Params, grid: Grid, root: Path, keeper: Keeper, workers: int | None, scheduler: str | None
 ) -> Callable[[OnEvent], Engine]:
     """What opens the engine when the first fit is to run, and again after its workers died."""
-    paths, circuits, device = DataPaths.of(root, grid.task), circuits_of(params), grid.specs[0].device
+    paths, channels, device = DataPaths.of(root, grid.task), channels_of(params), grid.specs[0].device
     if scheduler:
         from qlcnet.grid.cluster.engine import DaskEngine
 
         weights = dict.fromkeys(w for spec in grid.todo if isinstance(w := spec.backbone.pretrained, str))
-        return lambda on_event: DaskEngine(scheduler, paths, circuits, on_event, tuple(weights), device)
+        return lambda on_event: DaskEngine(scheduler, paths, channels, on_event, tuple(weights), device)
 
     def open_local(on_event: OnEvent) -> Engine:
         needs = most_memory((expected.work for expected in keeper.expected.values()), params.training.batch_size)
-        copied = paths.size(circuits) if device == "cuda" else 0
+        copied = paths.size(channels) if device == "cuda" else 0
         todo = len(keeper.expected)
         count = min(workers or auto_workers(todo, device, needs, copied), todo)
         gpus = deal(machine.accelerators(), count, needs + copied) if device == "cuda" else []
-        return LocalEngine(paths, circuits, count, on_event, gpus)
+        return LocalEngine(paths, channels, count, on_event, gpus)
 
     return open_local

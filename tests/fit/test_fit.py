@@ -139,6 +139,7 @@ def test_class_weights_weigh_the_loss_by_the_training_rows() -> None:
         ({"inputs": ["grey"]}, True, [1]),
         ({"inputs": ["image", "quanv:ry/0"], "head": "sine"}, True, [3, 1]),
         ({"inputs": ["quanv:ry/3"], "head": "quantum"}, False, [1]),
+        ({"inputs": ["image", "channel:mine", "channel:mine/1"]}, False, [1, 2, 1]),
     ],
 )
 def test_inputs_fusions_and_heads(model: dict[str, Any], colour: bool, channels: list[int]) -> None:

@@ -31,8 +31,9 @@ def make_data(parts: str = "cv", colour: bool = False) -> FitData:
         roles = np.repeat(["train", "val", "test"], [18, 6, 6]).astype("U5")
         folds = np.full(IMAGES, -1)
     table = FoldTable(np.arange(IMAGES), labels, None, roles, np.zeros(IMAGES, np.int64), folds)
-    stored = {"ry": InputArray("ry", torch.from_numpy(channels))}
-    evaluations = {"ry": Evaluations(executed=81, hardware=SIDE**2)}
+    mine = rng.standard_normal((IMAGES, SIDE // 2, SIDE // 2, 2)).astype(np.float32)
+    stored = {name: InputArray(name, torch.from_numpy(array)) for name, array in (("ry", channels), ("mine", mine))}
+    evaluations = {"ry": Evaluations(executed=81, hardware=SIDE**2), "mine": Evaluations(0, 0)}
     image = InputArray("image", torch.from_numpy(images))
     return FitData(image, stored, torch.from_numpy(labels), table, ("a", "b", "c"), evaluations)
 

@@ -18,7 +18,7 @@ from qlcnet.data.imageset import ImageSet
 from qlcnet.fit.fold_folder import FILES
 from qlcnet.fit.spec import DataPaths, FitSpec
 from qlcnet.fit.store import FoldStore
-from qlcnet.grid.grid import Grid, circuits_of, plan_grid
+from qlcnet.grid.grid import Grid, channels_of, plan_grid
 from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.local import LocalEngine
 from qlcnet.grid.run import run_grid
@@ -120,9 +120,9 @@ def plan(params: Params, root: Path) -> tuple[Grid, FoldStore]:
 def run_locally(root: Path, params: Params, listener: Any, workers: int = 2) -> tuple[Grid, FoldStore]:
     """Fit what is missing with worker processes."""
     grid, store = plan(params, root)
-    paths, circuits = DataPaths.of(root, TASK), circuits_of(params)
+    paths, channels = DataPaths.of(root, TASK), channels_of(params)
     keeper = Keeper.of(grid, store, {})
-    run_grid(grid.todo, lambda on_event: LocalEngine(paths, circuits, workers, on_event), keeper, [listener])
+    run_grid(grid.todo, lambda on_event: LocalEngine(paths, channels, workers, on_event), keeper, [listener])
     return grid, store
 
 

@@ -99,7 +99,7 @@ def test_fits_from_before_identities_are_found(project: Reference) -> None:
         facts = {key: now[key] for key in FACTS}
         training = {key: value for key, value in canonical(spec.training).items() if key != "device"}
         sections = {"backbone": canonical(spec.backbone), "model": canonical(spec.model), "training": training}
-        channels = {name: {"digest": grid.facts.data["channels"][name]} for name in spec.model.circuits}
+        channels = {name: {"digest": grid.facts.data["channels"][name]} for name in spec.model.stored}
         old: dict[str, Any] = {
             **facts, "normalisation": {**now["normalisation"], "channels": ["image", "quanv:ry"]},
             "task": TASK, "backbone": spec.backbone_name, "model": spec.model_name, "repeat": 0, "fold": spec.fold,

@@ -27,7 +27,7 @@ from qlcnet.grid.cluster import transfer
 from qlcnet.grid.cluster import worker as cluster_worker
 from qlcnet.grid.cluster.engine import ClusterError, DaskEngine
 from qlcnet.grid.cluster.worker import SpoolGoneError
-from qlcnet.grid.grid import Grid, circuits_of
+from qlcnet.grid.grid import Grid, channels_of
 from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.run import run_grid
 from tests.grid.conftest import Reference
@@ -50,9 +50,9 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def fit_on_cluster(scheduler: str, root: Path, params: Params, listener: Any) -> dict[str, bytes]:
     """Fit what is missing on the cluster; the bytes of the store."""
     grid, store = plan(params, root)
-    paths, circuits = DataPaths.of(root, TASK), circuits_of(params)
+    paths, channels = DataPaths.of(root, TASK), channels_of(params)
     keeper = Keeper.of(grid, store, {})
-    run_grid(grid.todo, lambda on_event: DaskEngine(scheduler, paths, circuits, on_event), keeper, [listener])
+    run_grid(grid.todo, lambda on_event: DaskEngine(scheduler, paths, channels, on_event), keeper, [listener])
     return bytes_of(store)
 
 
@@ -162,7 +162,7 @@ def test_workers_of_other_versions_are_an_error_that_names_both(
     root, params, *_ = reference
     monkeypatch.setattr(cluster, "versions", lambda: {"torch": "1.0"})
     with pytest.raises(ClusterError, match=r"torch \d\.\d+.* there, 1\.0 here"):
-        DaskEngine(scheduler, DataPaths.of(root, TASK), circuits_of(params), print)
+        DaskEngine(scheduler, DataPaths.of(root, TASK), channels_of(params), print)
 
 
 def test_a_scheduler_that_does_not_answer_is_named(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,14 +172,14 @@ def test_a_scheduler_that_does_not_answer_is_named(reference: Reference, monkeyp
         closed.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(ClusterError, match=f"no Dask scheduler answers at {address}"):
-            DaskEngine(address, DataPaths.of(root, TASK), circuits_of(params), print)
+            DaskEngine(address, DataPaths.of(root, TASK), channels_of(params), print)
 
 
 def test_the_missing_extra_is_named(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     root, params, *_ = reference
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match=r"pip install qlcnet\[cluster\]"):
-        DaskEngine("tcp://127.0.0.1:1", DataPaths.of(root, TASK), circuits_of(params), print)
+        DaskEngine("tcp://127.0.0.1:1", DataPaths.of(root, TASK), channels_of(params), print)
 
 
 class Remote:

@@ -220,6 +220,13 @@ def test_inputs_of_the_report_are_noted_beside_the_fits(tmp_path: Path) -> None:
     assert [name for name in first if first[name] != changed[name]] == [f"raw/{TASK}/about.json"]
 
 
+def test_a_channel_that_is_not_there_is_said_before_any_fit(tmp_path: Path) -> None:
+    circuits = {"ry": {"ansatz": "none", "colour": "channels"}}  # 12 channels, but 4 where images are grey
+    params = make_project(tmp_path, models={"m": {"inputs": ["quanv:ry/7"]}}, circuits=circuits)
+    with pytest.raises(ValueError, match="input 'quanv:ry/7': ry has the channels 0 to 3"):
+        plan(params, tmp_path)
+
+
 # --- real workers ---------------------------------------------------------------------------------------------------
 
 
@@ -240,11 +247,11 @@ def test_a_real_grid_fits_every_fold_and_a_second_run_opens_no_engine(reference:
 
 
 def test_a_real_fit_that_raises_leaves_the_others(tmp_path: Path) -> None:
-    models = {"fine": {"inputs": ["image"]}, "broken": {"inputs": ["quanv:ry/7"]}}
-    circuits = {"ry": {"ansatz": "none", "colour": "channels"}}  # 12 channels, but 4 where images are grey
-    params = make_project(tmp_path, models=models, circuits=circuits, epochs=1)
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    backbones = {"lcnet_035": {}, "broken": {"architecture": "lcnet_035", "pretrained": "broken.safetensors"}}
+    params = make_project(tmp_path, models={"m": {"inputs": ["image"]}}, backbones=backbones, epochs=1)
     record = Record()
-    with pytest.raises(GridError, match=r"3 of 6 fits failed(.|\n)*has channels 0 to 3"):
+    with pytest.raises(GridError, match=r"3 of 6 fits failed(.|\n)*not a readable .safetensors file"):
         run_locally(tmp_path, params, record)
     assert (
         sorted(kind for kind, *_ in record.told if kind in ("finished", "failed")) == ["failed"] * 3 + ["finished"] * 3

@@ -28,7 +28,7 @@ from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid import forecast
 from qlcnet.grid.forecast import make_forecast
-from qlcnet.grid.grid import circuits_of
+from qlcnet.grid.grid import channels_of
 from qlcnet.grid.plan import duration, plan_text
 from qlcnet.grid.probe import CLASSES, IMAGES, probe
 from tests.grid.conftest import Reference
@@ -97,7 +97,7 @@ def test_networks_are_counted_as_the_fits_count_them(reference: Reference) -> No
 def test_channels_are_counted_as_the_data_has_them(reference: Reference, text: str) -> None:
     from qlcnet.fit.data import open_fit_data
 
-    data = open_fit_data(DataPaths.of(reference.root, TASK), circuits_of(reference.params))
+    data = open_fit_data(DataPaths.of(reference.root, TASK), channels_of(reference.params))
     spec = reference.grid.specs[0]
     asked = replace(spec, model=spec.model.model_copy(update={"inputs": (Input.parse(text),)}))
     assert reference.grid.kind(asked).channels == (data.input(Input.parse(text)).channels,)

@@ -56,6 +56,13 @@ def make_study(root: Path, params: Params | None = None, images: int = 120, seed
         folds.write(root / "data/folds" / f"{task}.csv")
         for name in params.circuits:
             make_circuit(root / "data/quanvolved" / task, name, image_set, params)
+        for name, section in params.channels.items():
+            folder = root / "data/quanvolved" / task / name
+            folder.mkdir(parents=True)
+            shape = (len(image_set), 28, 28, 2)
+            ChannelCard(name, section.kind, shape, Decode(1.0, 0.0), None, fingerprint(name), Evaluations(0, 0)).write(
+                folder
+            )
         make_facts(params, task, image_set).write(root / "results/folds" / task)
         for backbone in params.backbones:
             for model in params.models:

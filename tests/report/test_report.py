@@ -130,6 +130,23 @@ def test_curves_have_a_row_an_epoch(report):
     assert len(rows) == 4 * 4
 
 
+def test_channels_that_no_circuit_made_are_said(tmp_path):
+    mine = {"kind": "file", "path": "here-alone/mine.npy", "md5": "0123456789abcdef" * 2}
+    models = {"own": {"inputs": ["channel:mine", "channel:mine/1", "grey"]}, "both": {"inputs": ["quanv:ry"]}}
+    params = make_params(channels={"mine": mine}, models=models, backbones={"lcnet_050": {}})
+    build_report(make_study(tmp_path, params), tmp_path)
+    html = page(tmp_path)
+    for text in (
+        "Channels mine", "mine.npy", mine["md5"], "28 x 28 x 2", "channel:mine (2 channels)",
+        "channel:mine/1 (1 channel)", "Other channels", "Circuit ry",
+    ):  # fmt: skip
+        assert text in html, text
+    assert "here-alone" not in html
+    (tmp_path / "data/quanvolved/spots/mine/card.json").unlink()
+    with pytest.raises(StudyError, match="channel mine of task spots is missing: run `qlcnet quanvolve spots`"):
+        build_report(params, tmp_path)
+
+
 def test_all_protocols_and_a_subset_are_said(tmp_path):
     datasets = {
         "grouped": {"source": SOURCE, "protocol": {"folds": 2, "repeats": 2, "grouped": True}},

@@ -1,5 +1,6 @@
 """params.yaml as frozen, validated models: sections, parsing, and the fingerprint of any slice of them."""
 
+from qlcnet.config.channels import Channels, FileChannels
 from qlcnet.config.circuits import QUBITS, WORDS, Circuit, Noise
 from qlcnet.config.data import (
     Cifar10Source,
@@ -25,11 +26,13 @@ __all__ = [
     "WORDS",
     "Augmentation",
     "Backbone",
+    "Channels",
     "Cifar10Source",
     "Circuit",
     "Data",
     "DigitsSource",
     "Execution",
+    "FileChannels",
     "GroupsFile",
     "Head",
     "Input",

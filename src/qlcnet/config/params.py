@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from qlcnet.config.channels import Channels
 from qlcnet.config.circuits import Circuit
 from qlcnet.config.data import Task
 from qlcnet.config.models import Backbone, Input, Model
@@ -52,6 +53,7 @@ class Params(Section):
     seed: int = Field(default=42, ge=0)
     datasets: dict[Name, Task] = Field(min_length=1)
     circuits: dict[Name, Circuit] = Field(default_factory=dict)
+    channels: dict[Name, Channels] = Field(default_factory=dict)
     models: dict[Name, Model] = Field(min_length=1)
     backbones: dict[Name, Backbone] = Field(min_length=1)
     training: Training = Training()
@@ -66,17 +68,33 @@ class Params(Section):
         return {k: v or {} for k, v in value.items()} if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
+    def _one_meaning_a_name(self) -> Params:
+        for name in self.channels:
+            if name in self.circuits:
+                raise ValueError(
+                    f"channels.{name}: `circuits` has this name too, and both are stored under it; change one"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _inputs_exist(self) -> Params:
         for name, model in self.models.items():
             for one in model.inputs:
-                if one.kind == "quanv":
-                    self._circuit_of(f"models.{name}.inputs", one)
+                self._check_input(f"models.{name}.inputs", one)
         return self
 
-    def _circuit_of(self, key: str, one: Input) -> None:
-        if one.name not in self.circuits:
-            known = ", ".join(self.circuits) or "none"
-            raise ValueError(f"{key}: no circuit {one.name!r} under `circuits` (there: {known})")
-        most = self.circuits[one.name].channels(colours=3)
-        if one.channel is not None and one.channel >= most:
-            raise ValueError(f"{key}: {str(one)!r}: {one.name} has the channels 0 to {most - 1}")
+    def _check_input(self, key: str, one: Input) -> None:
+        places: dict[str, tuple[str, str, Mapping[str, Section]]] = {
+            "quanv": ("circuit", "circuits", self.circuits),
+            "channel": ("channel", "channels", self.channels),
+        }
+        if one.kind not in places:
+            return
+        what, section, there = places[one.kind]
+        if one.name not in there:
+            known = ", ".join(there) or "none"
+            raise ValueError(f"{key}: no {what} {one.name!r} under `{section}` (there: {known})")
+        if one.kind == "quanv" and one.channel is not None:  # of a file nothing is known before it is read
+            most = self.circuits[one.name].channels(colours=3)
+            if one.channel >= most:
+                raise ValueError(f"{key}: {str(one)!r}: {one.name} has the channels 0 to {most - 1}")

@@ -19,9 +19,9 @@ STATISTICS_VALUES = 1 << 20  # decoded at a time: 4 MB, which stay in the cache;
 
 @dataclass(frozen=True)
 class InputArray:
-    """One input of a model as it is stored: (N, H, W, C) uint8 or float16, value = scale * stored + offset.
+    """One input of a model as it is stored: (N, H, W, C) uint8, float16 or float32; value = scale * stored + offset.
 
-    `select` keeps one channel (`quanv:<circuit>/<channel>`). `luma` turns three colour channels into one grey channel
+    `select` keeps one channel. `luma` turns three colour channels into one grey channel
     (ITU-R 601, the integer formula of Pillow's convert("L")). `shots` marks stored Pauli-Z words from which
     expectation values are drawn again in every epoch (see quantum.fresh_shots).
     """

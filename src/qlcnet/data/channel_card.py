@@ -11,6 +11,7 @@ from qlcnet.config import QUBITS, WORDS
 from qlcnet.whole import write_synced
 
 CARD, ARRAY = "card.json", "channels.npy"
+CIRCUIT = "circuit"  # kind of what stands under `circuits`
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Evaluations:
 class ChannelCard:
     """Of one folder data/quanvolved/<task>/<name>, whose channels.npy has this `shape` (N, H, W, C).
 
-    kind: what made them, `circuit` or the kind under `channels`. shots: None, or how many are drawn again in every
+    kind: CIRCUIT, or the kind under `channels`. shots: None, or how many are drawn again in every
     epoch from what is stored: the products of Pauli-Z (quantum.fresh_shots). digest: of the array and how it is stored.
     """
 

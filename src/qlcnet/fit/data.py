@@ -50,7 +50,7 @@ class FitData:
         if which.channel is None:
             return array
         if which.channel >= array.channels:
-            raise ValueError(f"input {str(which)!r}: {which.name} has channels 0 to {array.channels - 1}")
+            raise ValueError(f"input {str(which)!r}: {which.name} has the channels 0 to {array.channels - 1}")
         return replace(array, name=str(which), select=which.channel)
 
     def statistics(self, which: Input) -> Statistics:

@@ -52,9 +52,9 @@ class DataPaths:
         project = Project(root)
         return cls(project.raw(task), project.folds(task), project.channels(task))
 
-    def size(self, circuits: Iterable[str]) -> int:
-        """Bytes of the large arrays: images, and channels of `circuits`."""
-        arrays = (self.raw / "images.npy", *(self.quanvolved / name / "channels.npy" for name in circuits))
+    def size(self, channels: Iterable[str]) -> int:
+        """Bytes of the large arrays: images, and stored channels of these names."""
+        arrays = (self.raw / "images.npy", *(self.quanvolved / name / "channels.npy" for name in channels))
         return sum(path.stat().st_size for path in arrays if path.is_file())
 
 

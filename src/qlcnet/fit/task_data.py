@@ -32,10 +32,12 @@ class TaskData:
         return self.image_shape[0], self.image_shape[1]
 
     def input(self, which: Input) -> dict[str, Any]:
-        """What decides the values of an input, by what it holds and not by its name."""
+        """What decides the values of an input, by what it holds and not by its name. Raises ValueError."""
         if not which.is_stored:
             return {"kind": which.kind, "digest": self.digests["images"]}
         card = self.cards[which.name]
+        if which.channel is not None and which.channel >= card.channels:
+            raise ValueError(f"input {str(which)!r}: {which.name} has the channels 0 to {card.channels - 1}")
         return {
             "kind": "stored",
             "digest": card.digest,

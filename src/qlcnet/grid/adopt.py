@@ -21,7 +21,7 @@ from qlcnet.fit.soundness import digest_of
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import NotPreparedError
-from qlcnet.grid.grid import Grid, circuits_of, plan_grid
+from qlcnet.grid.grid import Grid, channels_of, plan_grid
 from qlcnet.grid.local import LocalEngine
 
 log = logging.getLogger("qlcnet")
@@ -95,8 +95,8 @@ def refit_here(params: Params, root: Path, workers: int) -> Refit:
     """Fits on worker processes of this machine."""
 
     def refit(grid: Grid, specs: list[FitSpec]) -> dict[str, FitResult]:
-        paths, circuits = DataPaths.of(root, grid.task), circuits_of(params)
-        engine = LocalEngine(paths, circuits, min(workers, len(specs)), lambda event: None)
+        paths, channels = DataPaths.of(root, grid.task), channels_of(params)
+        engine = LocalEngine(paths, channels, min(workers, len(specs)), lambda event: None)
         try:
             futures = {spec.fingerprint: engine.submit(spec) for spec in specs}
             results = {}

@@ -19,7 +19,7 @@ from qlcnet.fit.spec import FitSpec
 from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import NotPreparedError
 from qlcnet.grid.counting import count_in_a_worker
-from qlcnet.grid.grid import Grid, circuits_of, expected_grid, plan_grid
+from qlcnet.grid.grid import Grid, channels_of, expected_grid, plan_grid
 from qlcnet.grid.probe import probe
 from qlcnet.grid.progress import said_while
 from qlcnet.paths import Project
@@ -82,10 +82,12 @@ class Forecast:
         """Bytes of a task's images and channels."""
         assert task.grid.shape is not None
         per_position = {}
-        for name in circuits_of(self.params):
-            circuit = self.params.circuits[name]
-            size = 2 if circuit.storage == "float16" else 1
-            per_position[name] = circuit.channels(task.grid.shape.channels) * size / circuit.stride**2
+        for name in channels_of(self.params):
+            if circuit := self.params.circuits.get(name):
+                size = 2 if circuit.storage == "float16" else 1
+                per_position[name] = circuit.channels(task.grid.shape.channels) * size / circuit.stride**2
+            else:  # at most: float32 in the image's size
+                per_position[name] = 4.0 * task.grid.stored[name]
         return data_disk(task.grid.shape, per_position)
 
 

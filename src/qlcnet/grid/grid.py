@@ -70,9 +70,9 @@ class Grid:
         return groups
 
 
-def circuits_of(params: Params) -> tuple[str, ...]:
-    """Circuits that some model reads."""
-    return tuple(dict.fromkeys(name for model in params.models.values() for name in model.circuits))
+def channels_of(params: Params) -> tuple[str, ...]:
+    """Names of the stored channels that some model reads."""
+    return tuple(dict.fromkeys(name for model in params.models.values() for name in model.stored))
 
 
 def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
@@ -80,7 +80,7 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
     from qlcnet.data.fold_table import FoldTable
 
     paths = DataPaths.of(root, task)
-    known = data_of(root, task, circuits_of(params))
+    known = data_of(root, task, channels_of(params))
     folds, labels = FoldTable.read(paths.folds), np.load(paths.raw / "labels.npy", mmap_mode="r")
     rows = {key: rows_of(folds.split(*key), labels) for key in itertools.product(folds.repeats, folds.folds)}
     weights = {name: weights_digest(name, backbone, root) for name, backbone in params.backbones.items()}
@@ -146,7 +146,8 @@ def expected_grid(params: Params, task: str) -> Grid | None:
     shape = TaskShape.expected(params.datasets[task])
     if shape is None:
         return None
-    stored = {name: circuit.channels(shape.channels) for name, circuit in params.circuits.items()}
+    stored = dict.fromkeys(params.channels, 1)  # at least: nothing is known of a file before it is read
+    stored |= {name: circuit.channels(shape.channels) for name, circuit in params.circuits.items()}
     grid = Grid(task, [], {}, shape=shape, stored=stored)
     grid.specs = list(_specs(params, task, range(shape.repeats), range(shape.folds), device_of(params)))
     grid.todo = list(grid.specs)

@@ -30,13 +30,13 @@ def _start_worker(events: Any, devices: Any) -> None:
     end_with_the_parent()
 
 
-def _run_local(spec: FitSpec, paths: DataPaths, circuits: tuple[str, ...], answers: str) -> str:
+def _run_local(spec: FitSpec, paths: DataPaths, channels: tuple[str, ...], answers: str) -> str:
     """Fit one fold; returns the file, below `answers`, that holds the FitResult.
 
     The pool's pipe carries its name alone: a worker killed halfway through a message leaves whoever reads it waiting
     for ever, and a pipe takes what is shorter than PIPE_BUF as a whole (test_a_killed_worker_cannot_stop_halfway).
     """
-    result = run_fit(spec, paths, circuits, repr((paths, circuits)), f"pid {os.getpid()}", _events.put)
+    result = run_fit(spec, paths, channels, repr((paths, channels)), f"pid {os.getpid()}", _events.put)
     path = Path(answers, f"{spec.fingerprint}.npz")
     try:
         result.save(path)
@@ -71,12 +71,12 @@ class LocalEngine:
     def __init__(
         self,
         paths: DataPaths,
-        circuits: Collection[str],
+        channels: Collection[str],
         workers: int,
         on_event: OnEvent,
         devices: Sequence[str] = (),
     ) -> None:
-        self.paths, self.circuits, self.workers = paths, tuple(circuits), workers
+        self.paths, self.channels, self.workers = paths, tuple(channels), workers
         self._context = worker_context()
         self._events = self._context.SimpleQueue()
         self._on_event = on_event
@@ -96,7 +96,7 @@ class LocalEngine:
         """Queue one fit."""
         result: Future[FitResult] = Future()
         try:
-            answer = self._pool.submit(_run_local, spec, self.paths, self.circuits, self._answers.name)
+            answer = self._pool.submit(_run_local, spec, self.paths, self.channels, self._answers.name)
         except BrokenProcessPool as error:  # a worker died meanwhile
             result.set_exception(error)
         else:

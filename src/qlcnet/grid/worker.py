@@ -18,7 +18,7 @@ _opened: dict[str, FitData] = {}
 
 
 def run_fit(
-    spec: FitSpec, paths: DataPaths, circuits: Collection[str], content: str, worker: str, tell: OnEvent
+    spec: FitSpec, paths: DataPaths, channels: Collection[str], content: str, worker: str, tell: OnEvent
 ) -> FitResult:
     """Fit one fold; `tell` gets its start and its epochs. `content`: equal where the files hold the same."""
     from qlcnet.fit.fitting import fit_fold
@@ -26,18 +26,18 @@ def run_fit(
     check_sources(spec)
     check_device(spec)
     tell(("start", spec.fingerprint, worker))
-    data = opened(paths, circuits, content)
+    data = opened(paths, channels, content)
     return fit_fold(spec, data, lambda metrics: tell(("epoch", spec.fingerprint, dict(metrics))))
 
 
-def opened(paths: DataPaths, circuits: Collection[str], content: str) -> FitData:
+def opened(paths: DataPaths, channels: Collection[str], content: str) -> FitData:
     """The arrays of a task, opened once a process."""
     from qlcnet.fit.data import open_fit_data
 
     if content not in _opened:
         while len(_opened) >= MOST_OPENED:
             del _opened[next(iter(_opened))]
-        _opened[content] = open_fit_data(paths, circuits)
+        _opened[content] = open_fit_data(paths, channels)
     return _opened[content]
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import mmap
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,9 +19,9 @@ from qlcnet.quantum.images import check_images
 from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.qasm import to_openqasm
 from qlcnet.quantum.quanvolution import Quanvolution
+from qlcnet.quantum.storage import let_go, write_array
 from qlcnet.whole import write_synced
 
-CHUNK_BYTES = 32 << 20  # of stored channels; two chunks are in memory, one computed while the other is written
 logger = logging.getLogger("qlcnet")
 
 
@@ -61,45 +57,14 @@ def circuit_runs(quanvolution: Quanvolution, shape: tuple[int, ...]) -> int:
 
 
 def stream_channels(images: NDArray[np.uint8], quanvolution: Quanvolution, path: Path, name: str = "") -> str:
-    """Write the .npy of channels chunk by chunk; returns the SHA-256 of how it is stored and of what.
+    """Write the .npy of channels chunk by chunk; returns its digest. Pages of a memory map are let go once read."""
+    shape, storage = quanvolution.stored_shape(images.shape), quanvolution.storage
 
-    Memory: two chunks, whatever the number of images; pages of a memory map are let go as soon as they are read.
-    """
-    from tqdm import tqdm
+    def fill(first: int, values: NDArray[Any]) -> None:
+        quanvolution(images[first : first + len(values)], values, first)
+        let_go(images)
 
-    shape = quanvolution.stored_shape(images.shape)
-    storage = quanvolution.storage
-    digest = hashlib.sha256(json.dumps([list(shape), storage.name, quanvolution.fresh_shots]).encode())
-    step = max(1, CHUNK_BYTES // (int(np.prod(shape[1:])) * storage.dtype.itemsize))
-    buffers = [np.empty((min(step, shape[0]), *shape[1:]), storage.dtype) for _ in range(2)]
-    with (
-        path.open("wb") as file,
-        ThreadPoolExecutor(1) as writer,
-        tqdm(total=shape[0], desc=f"circuit {name}", unit="image", unit_scale=True, leave=False, disable=None) as bar,
-    ):
-        header = {"descr": np.lib.format.dtype_to_descr(storage.dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-
-        def write(values: NDArray[Any]) -> None:
-            data = values.reshape(-1).view(np.uint8).data
-            digest.update(data)
-            file.write(data)
-
-        written = None
-        for number, first in enumerate(range(0, shape[0], step)):
-            chunk = images[first : first + step]
-            values = buffers[number % 2][: len(chunk)]  # the other buffer is being written
-            quanvolution(chunk, values, first)
-            _let_go(images)
-            if written is not None:
-                written.result()
-            written = writer.submit(write, values)
-            bar.update(len(chunk))
-        if written is not None:
-            written.result()
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
+    return write_array(path, shape, storage.dtype, fill, f"circuit {name}", quanvolution.fresh_shots)
 
 
 def circuit_data(name: str, quanvolution: Quanvolution) -> dict[str, Any]:
@@ -129,10 +94,3 @@ def load_circuit(folder: Path) -> Quanvolution:
         polynomial=TrigPolynomial.from_data(data["polynomial"]),
         evaluations=int(data["qnode_evaluations"]),
     )
-
-
-def _let_go(images: NDArray[Any]) -> None:
-    """Give a memory map's pages back: the kernel would count all that was read as this process's memory."""
-    mapped = getattr(images, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)

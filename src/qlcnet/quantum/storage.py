@@ -1,12 +1,22 @@
-"""How channel values in [-1, 1] are stored compactly, and the largest error that this makes."""
+"""How channel values are stored: in [-1, 1] compactly, with the largest error that this makes; arrays in pieces."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+CHUNK_BYTES = 32 << 20  # of stored channels; two chunks are in memory, one computed while the other is written
+Fill = Callable[[int, NDArray[Any]], None]  # number of the first image, and what to fill with it and those after it
 
 
 @dataclass(frozen=True)
@@ -45,3 +55,50 @@ def storage_named(name: str) -> Storage:
         return STORAGES[name]
     except KeyError:
         raise ValueError(f"storage {name!r} is unknown; choose one of {', '.join(STORAGES)}") from None
+
+
+def write_array(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill, label: str, shots: int | None = None
+) -> str:
+    """Write a .npy of channels (N, H, W, C) chunk by chunk; returns the SHA-256 of how it is stored and of what.
+
+    Memory: two chunks, whatever the number of images. `shots`: how many are drawn again from it in every epoch.
+    """
+    from tqdm import tqdm
+
+    digest = hashlib.sha256(json.dumps([list(shape), dtype.name, shots]).encode())
+    step = max(1, CHUNK_BYTES // (int(np.prod(shape[1:])) * dtype.itemsize))
+    buffers = [np.empty((min(step, shape[0]), *shape[1:]), dtype) for _ in range(2)]
+    with (
+        path.open("wb") as file,
+        ThreadPoolExecutor(1) as writer,
+        tqdm(total=shape[0], desc=label, unit="image", unit_scale=True, leave=False, disable=None) as bar,
+    ):
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+
+        def write(values: NDArray[Any]) -> None:
+            data = values.reshape(-1).view(np.uint8).data
+            digest.update(data)
+            file.write(data)
+
+        written = None
+        for number, first in enumerate(range(0, shape[0], step)):
+            values = buffers[number % 2][: shape[0] - first]  # the other buffer is being written
+            fill(first, values)
+            if written is not None:
+                written.result()
+            written = writer.submit(write, values)
+            bar.update(len(values))
+        if written is not None:
+            written.result()
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Give a memory map's pages back: the kernel would count all that was read as this process's memory."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 from qlcnet.config import QUBITS, Circuit, Head, Noise
@@ -14,30 +16,58 @@ Found = dict[str, Any]  # circuit.json, written by quantum.quanvolve
 
 
 def circuits(context: Context) -> list[Block]:
-    """Every circuit used: those of channels by the circuit.json of each task, trained ones of heads by their params."""
+    """Circuits: of channels, by the circuit.json of each task, and of heads, by their params. Then other channels."""
     blocks: list[Block] = []
     tasks = list(context.study.tasks.values())
     for name in dict.fromkeys(name for task in tasks for name in task.circuits):
         blocks += _circuit(context, name, [task for task in tasks if name in task.circuits])
+    for name in dict.fromkeys(name for task in tasks for name in task.cards if name in context.study.params.channels):
+        blocks += _other(context, name, [task for task in tasks if name in task.cards])
     for task in tasks:
-        if task.preview is not None and task.circuits:
-            caption = f"{task.name}: images and the quantum channels that the circuits make of them."
+        if task.preview is not None and task.cards:
+            caption = f"{task.name}: images and the channels that were made of them."
             blocks.append(Picture(f"{task.name}-quanvolution", task.preview, caption))
     return [*blocks, *_heads(context)]
 
 
 def _circuit(context: Context, name: str, tasks: list[TaskResults]) -> list[Block]:
     found: Found = tasks[0].circuits[name]  # gates and formulas are the same for all tasks
-    readers = [f"`{model}`" for model, params in context.study.params.models.items() if name in params.circuits]
     params = Circuit.model_validate(found["params"])
     return [
         Heading(f"Circuit {name}"),
-        Text(f"{_words(params)} PennyLane {found['versions']['pennylane']}. Read by {join_words(readers)}."),
+        Text(f"{_words(params)} PennyLane {found['versions']['pennylane']}. {_readers(context, name)}"),
         Code(found["drawing"]),
         *(Note(f"{name}: {text}", "warning") for text in found["warnings"]),
         _channels(name, found),
         _stored(name, tasks),
     ]
+
+
+def _readers(context: Context, name: str) -> str:
+    models = context.study.params.models.items()
+    return f"Read by {join_words([f'`{model}`' for model, params in models if name in params.stored])}."
+
+
+def _other(context: Context, name: str, tasks: list[TaskResults]) -> list[Block]:
+    """Channels that no circuit made."""
+    section = context.study.params.channels[name]
+    rows: list[list[Cell | str]] = [
+        [task.name, " x ".join(map(str, task.cards[name].shape[1:])), task.cards[name].digest] for task in tasks
+    ]
+    caption = f"{name}: its channels as stored, height x width x channels."
+    return [
+        Heading(f"Channels {name}"),
+        Text(f"{ORIGIN_WORDS[section.kind](section)} {_readers(context, name)}"),
+        Table(["Task", "Channels", "SHA-256"], rows, caption, sortable=False),
+    ]
+
+
+# kind of an entry of `channels` -> where its values are from
+ORIGIN_WORDS: dict[str, Callable[[Any], str]] = {
+    "file": lambda section: (
+        f"Made elsewhere: `{PurePath(section.path).name}` (MD5 {section.md5}), read as it is, for every image."
+    )
+}
 
 
 def _channels(name: str, found: Found) -> Table:

@@ -57,6 +57,9 @@ def workflow(study: Study) -> Figure:
     middle: list[tuple[str, list[str]]] = [("Folds", _lines(_protocols(params), 30, 6))]
     if circuits:
         middle.append(("Quanvolution", _lines([f"{c}: {_circuit_words(params.circuits[c])}" for c in circuits], 28, 5)))
+    others = dict.fromkeys(n for model in params.models.values() for n in model.stored if n in params.channels)
+    if others:
+        middle.append(("Other channels", _lines([f"{n}: {params.channels[n].kind}" for n in others], 28, 5)))
     boxes = [
         ("Images", _lines([f"{t.name}: {len(t.used):,}" for t in study.tasks.values()], 28, 6)),
         ("Training", _lines(_training_lines(study), 28, 8)),

@@ -67,13 +67,13 @@ class DaskEngine:
         self,
         scheduler: str,
         paths: DataPaths,
-        circuits: Collection[str],
+        channels: Collection[str],
         on_event: OnEvent,
         weights: Collection[str] = (),
         device: str = "cpu",
     ) -> None:
         self.scheduler, self.device = scheduler, device
-        self.files = transfer.TaskFiles.of(paths, circuits, weights)
+        self.files = transfer.TaskFiles.of(paths, channels, weights)
         self._own: dict[str, Any] = {"versions": versions(), "cpu": machine.kind_of_cpu()}
         self._topic = f"qlcnet-{self.files.digest}-{time.time_ns()}"
         self._workers: dict[str, _Worker] = {}

@@ -31,7 +31,7 @@ class TaskFiles:
     """
 
     paths: DataPaths
-    circuits: tuple[str, ...]
+    channels: tuple[str, ...]
     digest: str
     weights: tuple[str, ...] = ()
     grid: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -42,9 +42,9 @@ class TaskFiles:
         return f"{self.digest}-{self.grid}"
 
     @classmethod
-    def of(cls, paths: DataPaths, circuits: Iterable[str], weights: Iterable[str] = ()) -> TaskFiles:
+    def of(cls, paths: DataPaths, channels: Iterable[str], weights: Iterable[str] = ()) -> TaskFiles:
         """Raises OSError when a file is missing, KeyError or ValueError when one is damaged."""
-        names, weights = tuple(circuits), tuple(weights)
+        names, weights = tuple(channels), tuple(weights)
         total = hashlib.sha256()
         for path in map(Path, weights):
             total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -59,8 +59,8 @@ class TaskFiles:
 
     def each(self) -> Iterator[tuple[str, Path]]:
         """(name below the spool folder, path here) of every file."""
-        yield from _small_files(self.paths, self.circuits)
-        yield from _large_files(self.paths, self.circuits)
+        yield from _small_files(self.paths, self.channels)
+        yield from _large_files(self.paths, self.channels)
         yield from ((_spooled_weights(i, path), Path(path)) for i, path in enumerate(self.weights))
 
     def seen_by(self, spec: FitSpec, paths: DataPaths) -> FitSpec:
@@ -82,15 +82,15 @@ class TaskFiles:
         return sum(path.stat().st_size for _, path in self.each())
 
 
-def _small_files(paths: DataPaths, circuits: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+def _small_files(paths: DataPaths, channels: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     yield from ((f"raw/{name}", paths.raw / name) for name in ("about.json", "labels.npy"))
     yield "folds.csv", paths.folds
-    yield from ((f"quanvolved/{c}/{CARD}", paths.quanvolved / c / CARD) for c in circuits)
+    yield from ((f"quanvolved/{c}/{CARD}", paths.quanvolved / c / CARD) for c in channels)
 
 
-def _large_files(paths: DataPaths, circuits: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+def _large_files(paths: DataPaths, channels: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     yield "raw/images.npy", paths.raw / "images.npy"
-    yield from ((f"quanvolved/{c}/{ARRAY}", paths.quanvolved / c / ARRAY) for c in circuits)
+    yield from ((f"quanvolved/{c}/{ARRAY}", paths.quanvolved / c / ARRAY) for c in channels)
 
 
 def _spooled_weights(number: int, path: str) -> str:
@@ -113,7 +113,7 @@ def spool_of(worker: Any, name: str) -> Path:
 def paths_seen(files: TaskFiles, worker: Any) -> DataPaths | None:
     """Where this worker finds the files: at the same place (a shared file system), in the spool folder, or nowhere."""
     try:
-        if TaskFiles.of(files.paths, files.circuits, files.weights).digest == files.digest:
+        if TaskFiles.of(files.paths, files.channels, files.weights).digest == files.digest:
             return files.paths
     except (OSError, KeyError, ValueError):
         pass

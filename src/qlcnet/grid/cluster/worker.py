@@ -71,6 +71,6 @@ def fit_on_worker(spec: FitSpec, paths: DataPaths, files: transfer.TaskFiles, to
             raise SpoolGoneError(f"{paths.raw.parent} lacks files")
         here = f"{socket.gethostname()} {worker.address}"
         # opened by content: a worker outlives grids, and paths stay when folds change
-        result = run_fit(files.seen_by(spec, paths), paths, files.circuits, files.digest, here, tell)
+        result = run_fit(files.seen_by(spec, paths), paths, files.channels, files.digest, here, tell)
     result.host = socket.gethostname()
     return result
