@@ -9,9 +9,9 @@ from typing import Any
 from filelock import FileLock
 from tqdm import tqdm
 
-from qlcnet.evidence.oof import fold_folders
 from qlcnet.fit.fold_folder import read_config, read_provenance
 from qlcnet.paths import Project
+from qlcnet.report.predictions import fold_folders
 from qlcnet.tracking import content
 from qlcnet.tracking.backend import TrackingError, brief, without_password
 from qlcnet.tracking.projection import Projection
