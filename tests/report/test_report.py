@@ -50,7 +50,7 @@ def outputs(root: Path) -> dict[str, bytes]:
 
 def test_writes_everything(report):
     names = set(outputs(report))
-    assert {"report.html", "summary.json", "curves.csv"} <= names
+    assert {"report.html", "metrics.json", "summary.json", "curves.csv"} <= names
     assert {f"tables/{n}.csv" for n in ("summary", "per-class", "confusion", "folds", "history")} <= names
     figures = {name for name in names if name.startswith("figures/")}
     assert {"figures/workflow.svg", "figures/networks.svg", "figures/spots-examples.svg"} <= figures
@@ -116,6 +116,9 @@ def test_tables_hold_what_the_summary_holds(report):
     assert (row["backbone"], row["model"]) == ("lcnet_050", "hybrid")
     assert float(row["accuracy_oof"]) == summary["lcnet_050"]["hybrid"]["accuracy"]["oof"]
     assert len(tables["folds"]) == 12
+    of_model = [fold for fold in tables["folds"] if (fold["backbone"], fold["model"]) == ("lcnet_050", "hybrid")]
+    mean = sum(float(fold["accuracy"]) for fold in of_model) / 3
+    assert mean == pytest.approx(summary["lcnet_050"]["hybrid"]["accuracy"]["fold_mean"], abs=2e-6)
     assert len(tables["history"]) == 12 * 4
     assert sum(int(tables["confusion"][k][f"predicted_{c}"]) for k in range(4) for c in range(4)) == 120
     melanoma = [r for r in tables["per-class"] if r["class"] == "melanoma" and r["model"] == "classical"]

@@ -1,16 +1,19 @@
 """summary.json: the names of the design, numbers equal to scikit-learn's, stable text."""
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
 from qlcnet.evidence.metrics import METRICS
-from qlcnet.evidence.oof import read_oof
 from qlcnet.evidence.statistics import bootstrap, percentile_interval
+from qlcnet.evidence.summary import Estimate
+from qlcnet.report.predictions import read_oof
 from qlcnet.report.study import StudyError, read_study
-from qlcnet.report.summary import class_labels, summarise, to_json
+from qlcnet.report.summary import class_labels, metrics_json, model_entry, summarise, summary_json
 from tests.report.fold_folders import SMALL, make_params, make_study
 
 SOURCE = {"kind": "npz", "path": "spots.npz", "md5": "0" * 32}
@@ -18,7 +21,7 @@ SOURCE = {"kind": "npz", "path": "spots.npz", "md5": "0" * 32}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Three protocols, their params and summary."""
+    """Three protocols, their params and summary.json."""
     root = tmp_path_factory.mktemp("study")
     datasets = {
         "pooled": {"source": SOURCE, "protocol": {"kind": "pooled-cv", "folds": 3, "repeats": 2, "grouped": True}},
@@ -26,7 +29,8 @@ def made(tmp_path_factory):
         "own": {"source": SOURCE, "protocol": {"kind": "official"}},
     }
     params = make_study(root, make_params(datasets=datasets, backbones={"lcnet_050": {}}))
-    return root, params, summarise(read_study(params, root))
+    study = read_study(params, root)
+    return root, params, json.loads(summary_json(study, summarise(study)))
 
 
 def test_holds_the_names_of_the_design(made):
@@ -61,7 +65,8 @@ def test_numbers_equal_scikit_learn(made):
     recall = np.mean(
         [reference.recall_score(t.target, t.probabilities.argmax(1), average=None) for t in repeats], axis=0
     )
-    assert list(entry["recall_per_class"].values()) == pytest.approx(recall.tolist(), abs=1e-6)
+    found = [entry["recall_per_class"][name] for name in table.class_names]
+    assert found == pytest.approx(recall.tolist(), abs=1e-6)
 
 
 def test_the_test_part_is_scored_beside_with_train_cv_only(made):
@@ -82,9 +87,9 @@ def test_groups_are_resampled_where_folds_are_grouped(made):
     repeats = [table.of_repeat(r) for r in (0, 1)]
     groups = np.load(root / "data/raw/pooled/groups.npy")
     draws = bootstrap(repeats[0].target, [t.probabilities for t in repeats], groups, 100, params.seed)
-    low, high = percentile_interval(draws["accuracy"])
+    interval = percentile_interval(draws["accuracy"])
     entry = summary["tasks"]["pooled"]["lcnet_050"]["classical"]["accuracy"]
-    assert (entry["ci_low"], entry["ci_high"]) == (round(low, 6), round(high, 6))
+    assert (entry["ci_low"], entry["ci_high"]) == (round(interval.low, 6), round(interval.high, 6))
 
 
 def test_circuits_are_counted_once_for_channels_and_in_every_fit_for_heads(made):
@@ -102,10 +107,35 @@ def test_circuits_are_counted_once_for_channels_and_in_every_fit_for_heads(made)
 
 def test_text_is_sorted_and_stable(made):
     root, params, summary = made
-    text = to_json(summary)
-    assert text == to_json(summarise(read_study(params, root)))
-    assert text == json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    study = read_study(params, root)
+    text = summary_json(study, summarise(study))
+    assert text == json.dumps(summary, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     assert "NaN" not in text
+
+
+def test_metrics_are_the_out_of_fold_values_that_the_summary_has(made):
+    root, params, summary = made
+    found = json.loads(metrics_json(summarise(read_study(params, root))))
+    assert list(found) == ["beside", "own", "pooled"]
+    for task, models in ((task, backbones["lcnet_050"]) for task, backbones in found.items()):
+        assert list(models) == ["classical", "hybrid"]
+        for model, values in models.items():
+            entry = summary["tasks"][task]["lcnet_050"][model]
+            assert values.keys() == set(METRICS)
+            for metric, value in values.items():
+                assert value == pytest.approx(entry[metric]["oof"], abs=0.5001e-4)
+                assert value == round(value, 4)
+
+
+def test_an_undefined_metric_is_left_out_of_the_metrics(made):
+    root, params, _ = made
+    summaries = summarise(read_study(params, root))
+    one = summaries["own"]["lcnet_050", "hybrid"]
+    undefined = {**one.oof.metrics, "auc_macro": Estimate(math.nan, math.nan, math.nan)}
+    without = replace(one, oof=replace(one.oof, metrics=undefined))
+    assert model_entry(without)["auc_macro"] == dict.fromkeys(("oof", "fold_mean", "fold_sd", "ci_low", "ci_high"))
+    values = json.loads(metrics_json({"own": {("lcnet_050", "hybrid"): without}}))["own"]["lcnet_050"]["hybrid"]
+    assert values.keys() == set(METRICS) - {"auc_macro"}
 
 
 def test_majority_accuracy_is_of_the_scored_images(made):

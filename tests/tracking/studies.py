@@ -98,7 +98,8 @@ def put(store: FoldStore, grid: Grid, spec: FitSpec) -> Path:
     scores = np.exp(rng.normal(size=(len(rows), len(CLASS_NAMES))) + np.eye(len(CLASS_NAMES))[target])
     probabilities = (scores / scores.sum(1, keepdims=True)).astype(np.float32)
     part = np.r_[np.zeros(len(index), np.uint8), np.ones(len(tests), np.uint8)]
-    facts = {"parameters": 1000, "multiply_adds": 2000, "circuit_evaluations": {"executed": 81, "hardware": 10**7}}
+    evaluations = {"executed": 81, "hardware_quanvolution": 10**7, "hardware_head": 0}
+    facts = {"parameters": 1000, "multiply_adds": 2000, "circuit_evaluations": evaluations}
     history = history_of(spec)
     lines = [",".join(history[0]), *(",".join(repr(value) for value in row.values()) for row in history)]
     files = {

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from qlcnet.evidence.metrics import METRICS
-from qlcnet.evidence.oof import read_oof, read_test
-from qlcnet.evidence.statistics import estimates
+from qlcnet.evidence.summary import Resampling, cost_of, summarise_model
+from qlcnet.fit.fold_folder import read_config
 from qlcnet.paths import Project
+from qlcnet.report.predictions import fold_folders, read_oof, read_test
 from qlcnet.tracking import TrackingError, sync
 from qlcnet.tracking.backend import open_backend
 from qlcnet.tracking.outcome import write_outcome
@@ -119,16 +120,17 @@ def test_metrics_of_a_parent_are_those_of_the_report(tmp_path: Path, kind: str) 
     files.mkdir()
     metrics = write_outcome(folder, files)
 
-    table = read_oof(folder, kind)
-    fits = [(f.target, f.probabilities) for f in (table.of_fit(*split) for split in table.splits)]
-    expected = estimates(table.target, [table.probabilities], fits, None, 100, 0)
+    table, test = read_oof(folder, kind), read_test(folder, kind)
+    configs = [read_config(fold) for fold in fold_folders(folder).values()]
+    expected = summarise_model(table, test, cost_of(configs), Resampling(100, seed=0)).oof
     for name in METRICS:
-        assert metrics[f"oof_{name}"] == expected[name].value
-        assert metrics[f"fold_mean_{name}"] == expected[name].fold_mean
-        assert metrics[f"fold_sd_{name}"] == expected[name].fold_sd
+        assert metrics[f"oof_{name}"] == expected.metrics[name].value
+        assert metrics[f"fold_mean_{name}"] == expected.metrics[name].fold_mean
+        assert metrics[f"fold_sd_{name}"] == expected.metrics[name].fold_sd
+    for k in range(len(CLASS_NAMES)):
+        assert metrics[f"oof_recall_{k}"] == expected.recalls[k].value
     assert ("test_mean_accuracy" in metrics) == (kind == "train-cv")
     if kind == "train-cv":
-        test = read_test(folder)
         correct = test.probabilities.argmax(1) == test.target
         assert metrics["test_mean_accuracy"] == pytest.approx(correct.mean())  # both fits score the same images
 

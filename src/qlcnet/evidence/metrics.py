@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 METRICS = ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro", "loss")
 # A float32 softmax can underflow to 0, whose log is infinite; scikit-learn's log_loss clips at the same value.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
+MACRO_POINTS = 201  # false positive rates at which curves of classes are averaged
 
 
 def check_predictions(targets: np.ndarray, probabilities: np.ndarray) -> None:
@@ -58,6 +60,18 @@ def confusion_matrix(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarr
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """counts: int64 (K, K), rows are true classes, columns predicted ones."""
+
+    counts: np.ndarray
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Share of each true class that is predicted as each class, (K, K); a row of 0 for an absent class."""
+        return self.counts / np.maximum(self.counts.sum(1, keepdims=True), 1)
+
+
 def recall_per_class(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Share of each class that is recognised (the paper's "per-class accuracy"), (K,), NaN for an absent class."""
     counts = confusion_matrix(targets, probabilities)
@@ -104,12 +118,31 @@ def roc_curve(positive: np.ndarray, scores: np.ndarray) -> Curve | None:
     return Curve(false / false[-1], true / true[-1])
 
 
+@dataclass(frozen=True, eq=False)
+class RocCurves:
+    """One curve a class against the rest, None where a class is absent or alone; and the mean of those there are."""
+
+    per_class: tuple[Curve | None, ...]
+    macro: Curve | None
+
+
+def roc_curves(targets: np.ndarray, probabilities: np.ndarray, points: int = MACRO_POINTS) -> RocCurves:
+    """The curves of targets (N,) and probabilities (N, K), the mean at `points` false positive rates."""
+    per_class = roc_per_class(targets, probabilities)
+    return RocCurves(tuple(per_class), roc_macro(per_class, points))
+
+
 def roc_per_class(targets: np.ndarray, probabilities: np.ndarray) -> list[Curve | None]:
     """One curve a class against the rest, None where a class is absent or alone."""
     return [roc_curve(targets == k, probabilities[:, k]) for k in range(probabilities.shape[1])]
 
 
-def roc_macro(curves: list[Curve | None], points: int = 201) -> Curve | None:
+def roc_micro(targets: np.ndarray, probabilities: np.ndarray) -> Curve | None:
+    """The curve of all N x K decisions "is it this class?" taken together."""
+    return roc_curve(one_hot(targets, probabilities.shape[1]).ravel(), probabilities.ravel())
+
+
+def roc_macro(curves: Sequence[Curve | None], points: int = MACRO_POINTS) -> Curve | None:
     """Mean of the defined curves at `points` false positive rates. Its area is auc_macro but for the grid."""
     defined = [curve for curve in curves if curve is not None]
     if not defined:

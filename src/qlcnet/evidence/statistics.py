@@ -14,33 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from qlcnet.evidence.metrics import (
-    METRICS,
-    check_predictions,
-    losses,
-    metrics_of,
-    one_hot,
-    predicted_classes,
-    recall_per_class,
-)
+from qlcnet.evidence.metrics import METRICS, check_predictions, losses, one_hot, predicted_classes
 
 LANES = 16  # resamples a pass: their int32 weights of one image fill one cache line
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A metric with its uncertainty; NaN where undefined (an sd of one fold, an AUC of one class).
+class Interval:
+    """Limits of a 95 % interval, in the metric's own unit."""
 
-    value: the metric of the whole out-of-fold table, mean over repeats. fold_mean, fold_sd: over fits, ddof=1.
-    ci_low, ci_high: 95 % percentile bootstrap interval of `value`.
-    """
-
-    value: float
-    fold_mean: float
-    fold_sd: float
-    ci_low: float
-    ci_high: float
+    low: float
+    high: float
 
 
 def fold_spread(values: Sequence[float]) -> tuple[float, float]:
@@ -50,43 +35,24 @@ def fold_spread(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(defined.std(ddof=1)) if len(defined) > 1 else float("nan")
 
 
-def percentile_interval(draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws (R,), undefined draws left out."""
+def percentile_interval(draws: np.ndarray, level: float = LEVEL) -> Interval | None:
+    """Percentile interval of bootstrap draws (R,), undefined draws left out; None where all are."""
     defined = draws[~np.isnan(draws)]
     if not len(defined):
-        return float("nan"), float("nan")
+        return None
     tail = (1 - level) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def estimates(
-    targets: np.ndarray,
-    repeats: Sequence[np.ndarray],
-    fits: Sequence[tuple[np.ndarray, np.ndarray]],
-    groups: np.ndarray | None,
-    resamples: int,
-    seed: int,
-) -> dict[str, Estimate]:
-    """An Estimate of each of METRICS and of `recall_0` … `recall_<K-1>`.
-
-    targets: (N,). repeats: probabilities (N, K) of the same images in the same order, one array a repeat. fits:
-    (targets, probabilities) of each fold. groups: (N,) codes to resample whole groups, None to resample images.
-    """
-    of_repeats, of_fits = ([_all_metrics(t, p) for t, p in views] for views in ([(targets, p) for p in repeats], fits))
-    draws = bootstrap(targets, repeats, groups, resamples, seed)
-    result = {}
-    for name, drawn in draws.items():
-        mean, sd = fold_spread([metrics[name] for metrics in of_fits])
-        value = float(np.mean([metrics[name] for metrics in of_repeats]))
-        result[name] = Estimate(value, mean, sd, *percentile_interval(drawn))
-    return result
+    return Interval(float(low), float(high))
 
 
 def bootstrap(
     targets: np.ndarray, repeats: Sequence[np.ndarray], groups: np.ndarray | None, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Bootstrap draws of every metric, (resamples,) each, averaged over repeats, which share the drawn images."""
+    """Draws of each of METRICS and of `recall_0` … `recall_<K-1>`, (resamples,) each.
+
+    targets: (N,). repeats: probabilities (N, K) of the same images in the same order, one array a repeat: they share
+    the drawn images, and a draw is their mean. groups: (N,) codes to resample whole groups, None to resample images.
+    """
     tables = [_Sorted(targets, probabilities) for probabilities in repeats]
     blocks = []
     for weights in resample_weights(len(targets), groups, resamples, seed):
@@ -183,8 +149,3 @@ def _nanmean(values: np.ndarray) -> np.ndarray:
 
 def _names(classes: int) -> list[str]:
     return [*METRICS, *(f"recall_{k}" for k in range(classes))]
-
-
-def _all_metrics(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    recalls = recall_per_class(targets, probabilities).tolist()
-    return {**metrics_of(targets, probabilities), **{f"recall_{k}": r for k, r in enumerate(recalls)}}

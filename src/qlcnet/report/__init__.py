@@ -1,4 +1,4 @@
-"""The report: summary.json, CSV tables, figures and one self-contained page, all a pure function of a study's files."""
+"""The report: JSON and CSV files, figures and one self-contained page, all a pure function of a study's files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("qlcnet")
 
 
 def build_report(params: Params, root: Path) -> None:
-    """Write results/summary.json, curves.csv, tables/, figures/ and report.html from the files below `root`.
+    """Write metrics.json, summary.json, curves.csv, tables/, figures/ and report.html into results/ of `root`.
 
     Folders of results/folds whose task params.yaml no longer lists are removed first; models and backbones that it no
     longer lists are left out. Raises StudyError, OOFError or DataError naming what is missing and the command that
@@ -26,7 +26,7 @@ def build_report(params: Params, root: Path) -> None:
     from qlcnet.report.sections import SECTIONS
     from qlcnet.report.study import read_study, remove_unlisted
     from qlcnet.report.style import figure_style
-    from qlcnet.report.summary import summarise, to_json
+    from qlcnet.report.summary import metrics_json, summarise, summary_json
     from qlcnet.report.tables import csv_tables, curves_csv
 
     project = Project(root)
@@ -42,7 +42,8 @@ def build_report(params: Params, root: Path) -> None:
     _write_folder(results / "tables", {name: text.encode() for name, text in csv_tables(context).items()})
     _write_folder(results / "figures", page.figures)
     write_whole(results / "curves.csv", curves_csv(study))
-    write_whole(results / "summary.json", to_json(context.summary))
+    write_whole(results / "summary.json", summary_json(study, context.summaries))
+    write_whole(results / "metrics.json", metrics_json(context.summaries))
     write_whole(results / "report.html", html)
     log.info("report: %s (%.1f MB)", results / "report.html", len(html) / 1e6)
 

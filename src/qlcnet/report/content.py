@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from qlcnet.evidence.statistics import Interval
+from qlcnet.evidence.summary import Estimate
 from qlcnet.report.study import Study
+from qlcnet.report.summary import Summaries, rounded
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,10 @@ Block = Text | Note | Heading | Table | Plot | Picture | Row | Fold | Code
 
 @dataclass(frozen=True)
 class Context:
-    """What every section is built from: the study, and its summary so that page and summary.json cannot differ."""
+    """What every section is built from: the study, and its summaries so that page and summary.json cannot differ."""
 
     study: Study
-    summary: dict[str, Any]
+    summaries: Summaries
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,22 @@ class Section:
     build: Callable[[Context], Sequence[Block]]
 
 
-def number(value: float | None, digits: int = 3, detail: str = "") -> Cell:
-    """A cell with a rounded number, a dash where it is undefined."""
-    return Cell("–") if value is None else Cell(f"{value:.{digits}f}", value, detail)
+def number(value: float, digits: int = 3, detail: str = "") -> Cell:
+    """A cell with a rounded number, a dash where it is NaN."""
+    kept = rounded(value)
+    return Cell("–") if kept is None else Cell(f"{kept:.{digits}f}", kept, detail)
+
+
+def estimated(estimate: Estimate) -> Cell:
+    """A cell with the value, below it the interval where there is one."""
+    return number(estimate.value, detail=interval_words(estimate.interval))
+
+
+def mean_sd(estimate: Estimate, detail: str = "") -> Cell:
+    """A cell with `0.812 ± 0.014`: mean and sd over fits, the mean alone where there is one fit."""
+    cell = number(estimate.fold_mean, detail=detail)
+    sd = rounded(estimate.fold_sd)
+    return cell if sd is None else replace(cell, text=f"{cell.text} ± {sd:.3f}")
 
 
 def count(value: int) -> Cell:
@@ -130,6 +146,6 @@ def count(value: int) -> Cell:
     return Cell(f"{value:,}", value)
 
 
-def interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    """`0.81 to 0.84`, or nothing where undefined."""
-    return "" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
+def interval_words(interval: Interval | None) -> str:
+    """`0.812 to 0.841`, or nothing where undefined."""
+    return "" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from qlcnet.evidence.metrics import confusion_matrix, roc_macro, roc_per_class
-from qlcnet.report.study import ModelResults
+from qlcnet.evidence.learning import LearningCurve
+from qlcnet.evidence.metrics import Confusion, RocCurves
+from qlcnet.evidence.summary import Estimate, ModelSummary
 from qlcnet.report.style import BOX, COLOURS, EDGE, INK, MUTED, colour_of, make_figure, marker_of
 
 METRIC_TITLES = {
@@ -23,6 +25,7 @@ METRIC_TITLES = {
     "auc_micro": "Micro AUC",
     "loss": "Loss (nats)",
 }
+TRAINING = ("loss", "accuracy", "auc_macro")  # a panel each
 MAJORITY = "majority class"
 PANELS = 4  # a row
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f7fa", "#8fbbdb", "#0072b2", "#00395a"])
@@ -32,23 +35,23 @@ LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))  # class curves beyond the number of
 
 
 def by_backbone(
-    summaries: dict[str, Any], metric: str, models: Sequence[str], baseline: float | None, width: float = 4.9
+    summaries: Mapping[tuple[str, str], ModelSummary], metric: str, baseline: float | None, width: float = 4.9
 ) -> Figure:
     """A metric over backbones as categories, one colour a model: mean of folds +- sd, as in the paper's figures 6 to 9.
 
-    `summaries`: backbone -> model -> summary. With one fit there is no sd: then the bar is the 95 % interval.
+    `summaries`: by (backbone, model). With one fit there is no sd: then the bar is the 95 % interval.
     """
-    backbones = list(summaries)
+    backbones, models = (list(dict.fromkeys(key[i] for key in summaries)) for i in (0, 1))
     figure, (axes,) = make_figure(width, 3.5)
     step = min(0.17, 0.72 / max(1, len(models)))
     for i in range(0, len(backbones), 2):  # bands, so that each point is seen to belong to its backbone
         axes.axvspan(i - 0.5, i + 0.5, color=BOX, linewidth=0, zorder=0)
     for position, model in enumerate(models):
-        found = [summaries[backbone][model] for backbone in backbones]
+        found = [summaries[backbone, model].oof.metrics[metric] for backbone in backbones]
         x = np.arange(len(backbones)) + step * (position - (len(models) - 1) / 2)
-        mean = np.array([entry[metric]["fold_mean"] for entry in found], dtype=float)
+        mean = np.array([estimate.fold_mean for estimate in found])
         axes.errorbar(
-            x, mean, yerr=np.array([error_bar(entry[metric]) for entry in found]).T,
+            x, mean, yerr=np.array([error_bar(estimate) for estimate in found]).T,
             color=colour_of(position), marker=marker_of(position), label=model,
             linestyle="none", elinewidth=1.6, capsize=3.5, capthick=1.6,
         )  # fmt: skip
@@ -67,28 +70,27 @@ def by_backbone(
     return figure
 
 
-def error_bar(entry: dict[str, float | None]) -> tuple[float, float]:
+def error_bar(estimate: Estimate) -> tuple[float, float]:
     """Lengths below and above the mean of folds: their sd, or the 95 % interval where there is one fit only."""
-    sd, mean, low, high = (entry[name] for name in ("fold_sd", "fold_mean", "ci_low", "ci_high"))
-    if sd is not None:
-        return sd, sd
-    if mean is None or low is None or high is None:
+    mean, interval = estimate.fold_mean, estimate.interval
+    if not math.isnan(estimate.fold_sd):
+        return estimate.fold_sd, estimate.fold_sd
+    if math.isnan(mean) or interval is None:
         return 0.0, 0.0
-    return max(0.0, mean - low), max(0.0, high - mean)
+    return max(0.0, mean - interval.low), max(0.0, interval.high - mean)
 
 
-def confusions(models: Sequence[ModelResults], class_names: Sequence[str]) -> Figure:
+def confusions(models: Mapping[str, Confusion], class_names: Sequence[str]) -> Figure:
     """Out-of-fold confusion matrices, a panel a model: rows are true classes, each row's shares in per cent."""
     classes = len(class_names)
     figure, panels = _panels(len(models), 2.45 if classes <= MOST_NUMBERS else 2.9)
     size = 8.5 if classes <= 5 else 7.0 if classes <= 8 else 6.0
-    for axes, model in zip(panels, models, strict=True):
-        counts = confusion_matrix(model.oof.target, model.oof.probabilities)
-        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    for axes, (model, confusion) in zip(panels, models.items(), strict=True):
+        shares = confusion.shares
         edges = np.arange(classes + 1) - 0.5
         axes.pcolormesh(edges, edges, shares, cmap=SHADES, vmin=0, vmax=1, rasterized=classes > 2 * MOST_NUMBERS)
         if classes <= MOST_NUMBERS:
-            for row, column in np.argwhere(counts):
+            for row, column in np.argwhere(confusion.counts):
                 share = shares[row, column]
                 style: dict[str, Any] = {"fontsize": size, "color": LIGHT_TEXT if share > 0.45 else DARK_TEXT}
                 text = axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", **style)
@@ -106,27 +108,25 @@ def confusions(models: Sequence[ModelResults], class_names: Sequence[str]) -> Fi
             ]
         axes.set_yticks(ticks, names, fontsize=8)
         axes.set_xticks(ticks, [str(k) for k in ticks], fontsize=8)
-        axes.set_title(model.model)
+        axes.set_title(model)
         axes.set_xlabel("predicted class", fontsize=8)
     return figure
 
 
-def rocs(models: Sequence[ModelResults], class_names: Sequence[str]) -> Figure:
+def rocs(models: Mapping[str, RocCurves], class_names: Sequence[str]) -> Figure:
     """Out-of-fold ROC curves, a panel a model: each class against the rest, and their mean."""
     figure, panels = _panels(len(models), 2.45, extra=0.55)
-    for axes, model in zip(panels, models, strict=True):
+    for axes, (model, curves) in zip(panels, models.items(), strict=True):
         axes.plot([0, 1], [0, 1], color=EDGE, linewidth=1, linestyle=(0, (2, 2)))
-        curves = roc_per_class(model.oof.target, model.oof.probabilities)
-        for k, curve in enumerate(curves):
+        for k, curve in enumerate(curves.per_class):
             if curve is not None:
                 axes.plot(
                     *_thinned(curve.false_positive_rate, curve.true_positive_rate), **_class_line(k), linewidth=1.1
                 )
-        macro = roc_macro(curves)
-        if macro is not None:
-            axes.plot(macro.false_positive_rate, macro.true_positive_rate, color=INK, linewidth=2.2)
+        if curves.macro is not None:
+            axes.plot(curves.macro.false_positive_rate, curves.macro.true_positive_rate, color=INK, linewidth=2.2)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-        axes.set_title(model.model)
+        axes.set_title(model)
         axes.set_xlabel("false positive rate")
         if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             axes.set_ylabel("true positive rate")
@@ -138,35 +138,28 @@ def rocs(models: Sequence[ModelResults], class_names: Sequence[str]) -> Figure:
     return figure
 
 
-def training(models: Sequence[ModelResults], order: Sequence[str]) -> Figure:
-    """Loss, accuracy and macro AUC by epoch: mean over fits, band of one sd; `order` gives each model its colour."""
+def training(models: Mapping[str, Mapping[str, LearningCurve]]) -> Figure:
+    """Loss, accuracy and macro AUC by epoch: mean over fits, band of one sd, from curves by model and column."""
     figure, panels = make_figure(10.0, 3.2, 1, 3)
-    for axes, metric in zip(panels, ("loss", "accuracy", "auc_macro"), strict=True):
-        for model in models:
-            colour = colour_of(order.index(model.model))
+    for axes, metric in zip(panels, TRAINING, strict=True):
+        for position, curves in enumerate(models.values()):
+            colour = colour_of(position)
             for part, line in (("train", (0, (3, 1.5))), ("val", "-")):
-                mean, sd, epochs = history_of(model, f"{part}_{metric}")
-                axes.plot(epochs, mean, color=colour, linestyle=line, linewidth=1.2 if part == "train" else 1.9)
-                axes.fill_between(
-                    epochs, mean - sd, mean + sd, color=colour, alpha=0.07 if part == "train" else 0.16, linewidth=0
-                )
+                curve = curves[f"{part}_{metric}"]
+                width, alpha = (1.2, 0.07) if part == "train" else (1.9, 0.16)
+                axes.plot(curve.epoch, curve.mean, color=colour, linestyle=line, linewidth=width)
+                low, high = curve.mean - curve.sd, curve.mean + curve.sd
+                axes.fill_between(curve.epoch, low, high, color=colour, alpha=alpha, linewidth=0)
         axes.set_title(METRIC_TITLES[metric])
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles = [Line2D([], [], color=colour_of(order.index(m.model)), label=m.model) for m in models]
+    handles = [Line2D([], [], color=colour_of(position), label=model) for position, model in enumerate(models)]
     handles += [
         Line2D([], [], color=MUTED, label="validation"),
         Line2D([], [], color=MUTED, linestyle=(0, (3, 1.5)), label="training"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
-
-
-def history_of(model: ModelResults, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and sd (ddof=1, 0 for one fit) over fits of a history column, and the epochs: (epochs,) each."""
-    rows = np.stack([fit.history[column] for fit in model.fits])
-    sd = rows.std(0, ddof=1) if len(rows) > 1 else np.zeros(rows.shape[1])
-    return rows.mean(0), sd, model.fits[0].history["epoch"]
 
 
 def short_names(names: Sequence[str]) -> list[str]:

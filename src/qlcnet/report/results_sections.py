@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
+from qlcnet.evidence.learning import LearningCurve, learning_curve
+from qlcnet.evidence.metrics import METRICS, roc_curves
+from qlcnet.evidence.summary import ModelSummary
 from qlcnet.report import plots
 from qlcnet.report.content import (
     Block,
@@ -17,16 +20,19 @@ from qlcnet.report.content import (
     Row,
     Table,
     Text,
-    interval,
+    count,
+    estimated,
+    interval_words,
+    mean_sd,
     number,
 )
 from qlcnet.report.study import ModelResults, TaskResults
 from qlcnet.report.summary import class_labels
 from qlcnet.report.words import counted, join_words, protocol_words
 
+T = TypeVar("T")
 FEW = 2  # backbones whose figures are all open at first
 WIDE = 12  # models x backbones from which a figure takes the whole width
-HEADLINE = ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro", "loss")
 
 
 def overview(context: Context) -> list[Block]:
@@ -93,10 +99,9 @@ def _limits(task: TaskResults) -> list[Block]:
 
 def _headline(context: Context, task: TaskResults) -> Table:
     rows: list[list[Cell | str]] = []
-    for backbone, models in context.summary["tasks"][task.name].items():
-        for model, entry in models.items():
-            cells = [number(entry[m]["oof"], 3, interval(entry[m]["ci_low"], entry[m]["ci_high"])) for m in HEADLINE]
-            rows.append([backbone, model, cells[0], _mean_sd(entry["accuracy"]), *cells[1:]])
+    for (backbone, model), summary in context.summaries[task.name].items():
+        cells = [estimated(summary.oof.metrics[metric]) for metric in METRICS]
+        rows.append([backbone, model, cells[0], mean_sd(summary.oof.metrics["accuracy"]), *cells[1:]])
     classes = len(task.images.class_names)
     baseline = [number(task.majority_share), Cell("–"), number(1 / classes), number(0.5), Cell("–"), Cell("–")]
     rows.append(["–", "majority class", *baseline])
@@ -122,14 +127,13 @@ def _headline(context: Context, task: TaskResults) -> Table:
 
 
 def _by_backbone(context: Context, task: TaskResults) -> Iterator[Plot]:
-    classes, models = len(task.images.class_names), list(context.study.params.models)
+    classes = len(task.images.class_names)
     baselines = {"accuracy": task.majority_share, "balanced_accuracy": 1 / classes}
     several = len(next(iter(task.results.values())).fits) > 1
     bars = "mean of folds, bars one standard deviation (ddof 1)" if several else "bars: 95 % bootstrap interval"
     for metric in ("accuracy", "auc_macro", "balanced_accuracy", "auc_micro"):
-        figure = plots.by_backbone(
-            context.summary["tasks"][task.name], metric, models, baselines.get(metric), 10.0 if _is_wide(task) else 4.9
-        )
+        width = 10.0 if _is_wide(task) else 4.9
+        figure = plots.by_backbone(context.summaries[task.name], metric, baselines.get(metric), width)
         title = plots.METRIC_TITLES[metric]
         yield Plot(f"{task.name}-{metric}-by-backbone", figure, f"{task.name}: {title} by backbone, {bars}.")
 
@@ -141,27 +145,17 @@ def _is_wide(task: TaskResults) -> bool:
 def _test_table(context: Context, task: str) -> Table:
     rows: list[list[Cell | str]] = []
     test_n = 0
-    for backbone, models in context.summary["tasks"][task].items():
-        for model, entry in models.items():
-            test_n = entry["test_n"]
-            cells = [
-                _mean_sd(entry[f"test_{m}"], interval(entry[f"test_{m}"]["ci_low"], entry[f"test_{m}"]["ci_high"]))
-                for m in HEADLINE
-            ]
-            rows.append([backbone, model, *cells])
+    for (backbone, model), summary in context.summaries[task].items():
+        if summary.test:
+            test_n = summary.test.n
+            estimates = [summary.test.metrics[metric] for metric in METRICS]
+            rows.append([backbone, model, *(mean_sd(one, interval_words(one.interval)) for one in estimates)])
     return Table(
         ["Backbone", "Model", "Accuracy", "Balanced accuracy", "Macro AUC", "Micro AUC", "Loss (nats)"],
         rows,
         f"{task}: the official test part ({test_n:,} images), scored with every fit: mean ± sd over fits, below it the "
         "95 % bootstrap interval of that mean.",
     )
-
-
-def _mean_sd(entry: dict[str, Any], detail: str = "") -> Cell:
-    if entry["fold_mean"] is None:
-        return Cell("–")
-    spread = "" if entry["fold_sd"] is None else f" ± {entry['fold_sd']:.3f}"
-    return Cell(f"{entry['fold_mean']:.3f}{spread}", entry["fold_mean"], detail)
 
 
 def classes(context: Context) -> list[Block]:
@@ -174,9 +168,10 @@ def classes(context: Context) -> list[Block]:
         )
     ]
     for name, task in context.study.tasks.items():
-        for backbone, models in _by_backbone_models(task):
-            table = _recall_table(context, task, backbone)
-            figure = plots.confusions(models, task.images.class_names)
+        for backbone, summaries in _backbone_by_backbone(context.summaries[name]):
+            table = _recall_table(task, backbone, summaries)
+            confusions = {model: summary.confusion for model, summary in summaries.items()}
+            figure = plots.confusions(confusions, task.images.class_names)
             caption = (
                 f"{name}, {backbone}: out-of-fold confusion matrices, per cent of each true class" + _over_repeats(task)
             )
@@ -184,19 +179,14 @@ def classes(context: Context) -> list[Block]:
     return blocks
 
 
-def _recall_table(context: Context, task: TaskResults, backbone: str) -> Table:
-    entries = context.summary["tasks"][task.name][backbone]
-    labels = class_labels(task.images.class_names)
-    scored = task.images.labels[task.scored]
+def _recall_table(task: TaskResults, backbone: str, summaries: Mapping[str, ModelSummary]) -> Table:
+    members = next(iter(summaries.values())).members
     rows: list[list[Cell | str]] = []
-    for k, label in enumerate(labels):
-        members = int((scored == k).sum())
-        cells = [
-            number(e["recall_per_class"][label], 3, interval(*e["recall_intervals"][label])) for e in entries.values()
-        ]
-        rows.append([Cell(f"{k}", k), label, Cell(f"{members:,}", members), *cells])
+    for k, label in enumerate(class_labels(task.images.class_names)):
+        recalls = [estimated(summary.oof.recalls[k]) for summary in summaries.values()]
+        rows.append([Cell(f"{k}", k), label, count(members[k]), *recalls])
     caption = f"{task.name}, {backbone}: out-of-fold recall of each class, below it the 95 % bootstrap interval."
-    return Table(["Label", "Class", "Images", *entries], rows, caption)
+    return Table(["Label", "Class", "Images", *summaries], rows, caption)
 
 
 def curves(context: Context) -> list[Block]:
@@ -208,8 +198,9 @@ def curves(context: Context) -> list[Block]:
         )
     ]
     for name, task in context.study.tasks.items():
-        for backbone, models in _by_backbone_models(task):
-            figure = plots.rocs(models, task.images.class_names)
+        for backbone, models in _backbone_by_backbone(task.results):
+            found = {key: roc_curves(model.oof.target, model.oof.probabilities) for key, model in models.items()}
+            figure = plots.rocs(found, task.images.class_names)
             caption = f"{name}, {backbone}: out-of-fold ROC curves{_over_repeats(task)}"
             blocks.append(_fold(task, backbone, [Plot(f"{name}-{backbone}-roc", figure, caption)]))
     return blocks
@@ -217,7 +208,6 @@ def curves(context: Context) -> list[Block]:
 
 def training(context: Context) -> list[Block]:
     """Loss, accuracy and macro AUC by epoch."""
-    order = list(context.study.params.models)
     blocks: list[Block] = [
         Text(
             "Mean over fits, bands one standard deviation. Training values (dashed) are collected while the weights "
@@ -225,18 +215,23 @@ def training(context: Context) -> list[Block]:
         )
     ]
     for name, task in context.study.tasks.items():
-        for backbone, models in _by_backbone_models(task):
-            fits = counted(len(models[0].fits), "fit")
+        for backbone, models in _backbone_by_backbone(task.results):
+            found = {key: _learning(model) for key, model in models.items()}
+            fits = counted(len(next(iter(models.values())).fits), "fit")
             caption = f"{name}, {backbone}: training and validation by epoch, mean ± sd over {fits}."
-            blocks.append(
-                _fold(task, backbone, [Plot(f"{name}-{backbone}-training", plots.training(models, order), caption)])
-            )
+            blocks.append(_fold(task, backbone, [Plot(f"{name}-{backbone}-training", plots.training(found), caption)]))
     return blocks
 
 
-def _by_backbone_models(task: TaskResults) -> Iterator[tuple[str, Sequence[ModelResults]]]:
-    for backbone in _backbones(task):
-        yield backbone, [model for (name, _), model in task.results.items() if name == backbone]
+def _learning(model: ModelResults) -> dict[str, LearningCurve]:
+    columns = [f"{part}_{metric}" for part in ("train", "val") for metric in plots.TRAINING]
+    return {column: learning_curve([fit.history for fit in model.fits], column) for column in columns}
+
+
+def _backbone_by_backbone(found: Mapping[tuple[str, str], T]) -> Iterator[tuple[str, dict[str, T]]]:
+    """From what is there by (backbone, model): each backbone, and what it has by model."""
+    for backbone in dict.fromkeys(backbone for backbone, _ in found):
+        yield backbone, {model: one for (of, model), one in found.items() if of == backbone}
 
 
 def _backbones(task: TaskResults) -> list[str]:

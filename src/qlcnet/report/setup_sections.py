@@ -5,6 +5,7 @@ from __future__ import annotations
 from qlcnet.report import data_plots, drawings
 from qlcnet.report.content import Block, Cell, Context, Heading, Note, Plot, Row, Table, Text, count
 from qlcnet.report.study import TaskResults
+from qlcnet.report.summary import versions as installed
 from qlcnet.report.words import big, head_words, protocol_words, sizes_words, training_rows
 
 
@@ -107,22 +108,21 @@ def setup(context: Context) -> list[Block]:
 def cost(context: Context) -> list[Block]:
     """Parameters, multiply-adds and circuit evaluations of each model."""
     rows: list[list[Cell | str]] = []
-    for task, backbones in context.summary["tasks"].items():
-        for backbone, models in backbones.items():
-            for model, entry in models.items():
-                circuits = entry["circuit_evaluations"]
-                rows.append(
-                    [
-                        task,
-                        backbone,
-                        model,
-                        count(entry["parameters"]),
-                        _big(entry["multiply_adds"]),
-                        count(circuits["executed"]),
-                        _big(circuits["hardware_quanvolution"]),
-                        _big(circuits["hardware_head"]),
-                    ]
-                )
+    for summaries in context.summaries.values():
+        for summary in summaries.values():
+            circuits = summary.cost.circuit_evaluations
+            rows.append(
+                [
+                    summary.task,
+                    summary.backbone,
+                    summary.model,
+                    count(summary.cost.parameters),
+                    _big(summary.cost.multiply_adds),
+                    count(circuits.executed),
+                    _big(circuits.hardware_quanvolution),
+                    _big(circuits.hardware_head),
+                ]
+            )
     return [
         Text(
             "Multiply-adds are of one image. Circuits executed: a circuit is evaluated on a grid of angles, and its "
@@ -158,9 +158,7 @@ def versions(context: Context) -> list[Block]:
     tuples = context.study.tuples
     names = sorted({name for one in tuples for name in one})
     tuple_rows: list[list[Cell | str]] = [[str(one.get(name, "–")) for name in names] for one in tuples]
-    package_rows: list[list[Cell | str]] = [
-        [name, version] for name, version in sorted(context.summary["versions"].items())
-    ]
+    package_rows: list[list[Cell | str]] = [[name, version] for name, version in sorted(installed().items())]
     blocks: list[Block] = [
         Text("The same packages, threads, memory layout, device and precision give the same bytes. These fits had:"),
         Table(names, tuple_rows, "What every fit ran on.", sortable=False),

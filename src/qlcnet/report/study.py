@@ -16,10 +16,11 @@ from qlcnet.config import Input, Params, Task
 from qlcnet.data.channel_card import ChannelCard
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
-from qlcnet.evidence.oof import OOFTable, read_oof, read_test
+from qlcnet.evidence.oof import OOFTable
 from qlcnet.fit.fold_folder import FILES, fold_path, read_config, read_history
 from qlcnet.fit.identity import settings_of
 from qlcnet.paths import Project
+from qlcnet.report.predictions import read_oof, read_test
 
 
 class StudyError(ValueError):
@@ -91,9 +92,10 @@ class TaskResults:
         """Whether no group stands on both sides of a fold."""
         return self.task.protocol.grouped and self.images.groups is not None
 
-    def groups_of(self, index: np.ndarray) -> np.ndarray | None:
-        """Groups of the images `index` where folds are grouped, else None: what a bootstrap must draw whole."""
-        return self.images.groups[index] if self.is_grouped and self.images.groups is not None else None
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Groups of all images of the set where folds are grouped, else None: what a bootstrap must draw whole."""
+        return self.images.groups if self.is_grouped else None
 
     @property
     def majority_share(self) -> float:
@@ -189,9 +191,7 @@ def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: 
             fits.append(Fit(repeat, fold, config, columns))
     folder = results / task / backbone / model
     oof = read_oof(folder, protocol.kind, scored_images(folds, protocol.kind))
-    test = read_test(folder)
-    if protocol.kind != "train-cv":
-        test = test.rows(np.zeros(len(test), bool))
+    test = read_test(folder, protocol.kind)
     return ModelResults(task, backbone, model, tuple(fits), oof, test)
 
 

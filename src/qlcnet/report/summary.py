@@ -1,4 +1,4 @@
-"""results/summary.json: every metric of every model with its spread and interval, under fixed names."""
+"""results/summary.json, everything under fixed names, and results/metrics.json, the few numbers that DVC compares."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import importlib.metadata
 import json
 import math
 import platform
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from qlcnet import machine
-from qlcnet.evidence.metrics import METRICS
-from qlcnet.evidence.statistics import Estimate, estimates
+from qlcnet.evidence.statistics import Interval
+from qlcnet.evidence.summary import Estimate, ModelSummary, Resampling, cost_of, summarise_model
 from qlcnet.report.study import ModelResults, Study, TaskResults
 
+Summaries = dict[str, dict[tuple[str, str], ModelSummary]]  # by task, then (backbone, model), as in params.yaml
+HEADLINE_DIGITS = 4  # of metrics.json: a hundredth of a percentage point, and narrow columns in DVC's tables
 DIGITS = 6  # decimals kept: far below any interval, and above what rounding can differ by between machines
 PACKAGES = (
     "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "pennylane", "numpy", "numba", "scikit-learn",
@@ -23,38 +27,84 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def summarise(study: Study) -> dict[str, Any]:
-    """The content of summary.json: JSON values, undefined numbers as None.
-
-    tasks / task / backbone / model: n, each metric as {oof, fold_mean, fold_sd, ci_low, ci_high}, `test_<metric>` as
-    {fold_mean, fold_sd, ci_low, ci_high} where a test part is scored beside the folds, recall_per_class, parameters,
-    multiply_adds, circuit_evaluations.
-    """
+def summarise(study: Study) -> Summaries:
+    """The summary of every model, with intervals."""
     pairs = [(task, model) for task in study.tasks.values() for model in task.results.values()]
     # numba and numpy release the interpreter's lock, so the bootstrap of several models runs at the same time
     with ThreadPoolExecutor(machine.cores()) as threads:
         summaries = list(threads.map(lambda pair: _summarise_model(study, *pair), pairs))
-    tasks: dict[str, Any] = {}
-    for (_, model), summary in zip(pairs, summaries, strict=True):
-        tasks.setdefault(model.task, {}).setdefault(model.backbone, {})[model.model] = summary
+    found: Summaries = {name: {} for name in study.tasks}
+    for summary in summaries:
+        found[summary.task][summary.backbone, summary.model] = summary
+    return found
+
+
+def summary_json(study: Study, summaries: Summaries) -> str:
+    """The text of results/summary.json: everything, undefined numbers as null.
+
+    tasks / task / backbone / model: what `model_entry` gives. data: images, classes and digest of each task.
+    statistics: how intervals were made. tuple: of the fits. versions: installed where the report is made.
+    """
     tuples = study.tuples
-    return {
-        "tasks": tasks,
-        "data": {name: _summarise_data(task) for name, task in study.tasks.items()},
-        "statistics": {
-            "fold_sd_ddof": 1,
-            "interval": "95 % percentile bootstrap of the out-of-fold metric",
-            "resamples": study.params.report.bootstrap,
-            "seed": study.params.seed,
-        },
-        "tuple": tuples[0] if len(tuples) == 1 else tuples,
-        "versions": versions(),
+    return to_json(
+        {
+            "tasks": _nested(summaries, model_entry),
+            "data": {name: _data(task) for name, task in study.tasks.items()},
+            "statistics": {
+                "fold_sd_ddof": 1,
+                "interval": "95 % percentile bootstrap of the out-of-fold metric",
+                "resamples": study.params.report.bootstrap,
+                "seed": study.params.seed,
+            },
+            "tuple": tuples[0] if len(tuples) == 1 else tuples,
+            "versions": versions(),
+        }
+    )
+
+
+def metrics_json(summaries: Summaries) -> str:
+    """The text of results/metrics.json, DVC's metrics file: a few numbers a model, so that DVC's tables stay readable.
+
+    task / backbone / model / metric: the out-of-fold value, 4 decimals. An undefined one is left out: DVC compares
+    numbers alone.
+    """
+    return to_json(_nested(summaries, headline))
+
+
+def headline(summary: ModelSummary) -> dict[str, float]:
+    """The out-of-fold value of each of METRICS that is defined, with the decimals of metrics.json."""
+    values = {name: estimate.value for name, estimate in summary.oof.metrics.items()}
+    return {name: round(value, HEADLINE_DIGITS) for name, value in values.items() if not math.isnan(value)}
+
+
+def model_entry(summary: ModelSummary) -> dict[str, Any]:
+    """A model in summary.json: JSON values, undefined numbers as None.
+
+    n, fits, each metric as {oof, fold_mean, fold_sd, ci_low, ci_high}, `test_<metric>` as {fold_mean, fold_sd, ci_low,
+    ci_high} where a test part is scored beside the folds, recall_per_class, recall_intervals, parameters,
+    multiply_adds, circuit_evaluations.
+    """
+    labels, recalls = class_labels(summary.class_names), summary.oof.recalls
+    evaluations = summary.cost.circuit_evaluations
+    found: dict[str, Any] = {
+        "n": summary.oof.n,
+        "fits": len(summary.oof.fits),
+        **{name: {"oof": rounded(one.value), **_spread(one)} for name, one in summary.oof.metrics.items()},
+        "recall_per_class": {label: rounded(one.value) for label, one in zip(labels, recalls, strict=True)},
+        "recall_intervals": {label: list(limits(one.interval)) for label, one in zip(labels, recalls, strict=True)},
+        "parameters": summary.cost.parameters,
+        "multiply_adds": summary.cost.multiply_adds,
+        "circuit_evaluations": {**asdict(evaluations), "hardware": evaluations.hardware},
     }
+    if summary.test:
+        found["test_n"] = summary.test.n
+        found |= {f"test_{name}": _spread(one) for name, one in summary.test.metrics.items()}
+    return found
 
 
-def to_json(summary: dict[str, Any]) -> str:
+def to_json(content: dict[str, Any]) -> str:
     """Stable text: sorted keys, no NaN."""
-    return json.dumps(summary, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def versions() -> dict[str, str]:
@@ -73,50 +123,37 @@ def class_labels(names: tuple[str, ...]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({label})" for label, name in enumerate(names)]
 
 
-def _summarise_model(study: Study, task: TaskResults, model: ModelResults) -> dict[str, Any]:
-    resamples, seed = study.params.report.bootstrap, study.params.seed
-    oof = model.oof
-    repeats = [oof.of_repeat(repeat) for repeat in oof.repeats]
-    fits = [oof.of_fit(*split) for split in oof.splits]
-    found = estimates(
-        repeats[0].target,
-        [table.probabilities for table in repeats],
-        [(table.target, table.probabilities) for table in fits],
-        task.groups_of(repeats[0].index),
-        resamples,
-        seed,
-    )
-    summary: dict[str, Any] = {
-        "n": len(repeats[0]),
-        "fits": len(model.fits),
-        **{name: {"oof": rounded(found[name].value), **_spread(found[name])} for name in METRICS},
-        "recall_per_class": {
-            name: rounded(found[f"recall_{k}"].value) for k, name in enumerate(class_labels(oof.class_names))
-        },
-        "recall_intervals": {
-            name: [rounded(found[f"recall_{k}"].ci_low), rounded(found[f"recall_{k}"].ci_high)]
-            for k, name in enumerate(class_labels(oof.class_names))
-        },
-        "parameters": model.config["parameters"],
-        "multiply_adds": model.config["multiply_adds"],
-        "circuit_evaluations": _circuit_evaluations(model),
-    }
-    if len(model.test):
-        # every fit scores the same test images: its mean over fits is what is resampled
-        tests = [model.test.of_fit(*split) for split in model.test.splits]
-        views = [(table.target, table.probabilities) for table in tests]
-        groups = task.groups_of(tests[0].index)
-        found = estimates(tests[0].target, [p for _, p in views], views, groups, resamples, seed)
-        summary["test_n"] = len(tests[0])
-        summary |= {f"test_{name}": _spread(found[name]) for name in METRICS}
-    return summary
+def rounded(value: float | np.floating[Any]) -> float | None:
+    """`value` with DIGITS decimals, None for NaN: JSON has no NaN."""
+    return None if math.isnan(value) else round(float(value), DIGITS)
+
+
+def limits(interval: Interval | None) -> tuple[float | None, float | None]:
+    """Both limits rounded, or None twice."""
+    return (None, None) if interval is None else (rounded(interval.low), rounded(interval.high))
+
+
+def _summarise_model(study: Study, task: TaskResults, model: ModelResults) -> ModelSummary:
+    resampling = Resampling(study.params.report.bootstrap, study.params.seed, task.groups)
+    return summarise_model(model.oof, model.test, cost_of([fit.config for fit in model.fits]), resampling)
+
+
+def _nested(summaries: Summaries, content: Callable[[ModelSummary], dict[str, Any]]) -> dict[str, Any]:
+    """The `content` of each summary under task, backbone and model."""
+    nested: dict[str, Any] = {}
+    for task, of_task in summaries.items():
+        for (backbone, model), summary in of_task.items():
+            nested.setdefault(task, {}).setdefault(backbone, {})[model] = content(summary)
+    return nested
 
 
 def _spread(estimate: Estimate) -> dict[str, float | None]:
-    return {name: rounded(getattr(estimate, name)) for name in ("fold_mean", "fold_sd", "ci_low", "ci_high")}
+    low, high = limits(estimate.interval)
+    mean, sd = rounded(estimate.fold_mean), rounded(estimate.fold_sd)
+    return {"fold_mean": mean, "fold_sd": sd, "ci_low": low, "ci_high": high}
 
 
-def _summarise_data(task: TaskResults) -> dict[str, Any]:
+def _data(task: TaskResults) -> dict[str, Any]:
     names = class_labels(task.images.class_names)
     return {
         "images": len(task.used),
@@ -126,21 +163,3 @@ def _summarise_data(task: TaskResults) -> dict[str, Any]:
         "resampled": "groups" if task.is_grouped else "images",
         "digest": task.images.digest,
     }
-
-
-def _circuit_evaluations(model: ModelResults) -> dict[str, int]:
-    """Circuits run for all fits of the model. Channels are computed once and shared by its fits, heads run in each."""
-    each = [fit.config["circuit_evaluations"] for fit in model.fits]
-    quanvolution = max(count["hardware_quanvolution"] for count in each)
-    head = sum(count["hardware_head"] for count in each)
-    return {
-        "executed": max(count["executed"] for count in each),
-        "hardware_quanvolution": quanvolution,
-        "hardware_head": head,
-        "hardware": quanvolution + head,
-    }
-
-
-def rounded(value: float | np.floating[Any]) -> float | None:
-    """`value` with DIGITS decimals, None for NaN: JSON has no NaN."""
-    return None if math.isnan(value) else round(float(value), DIGITS)

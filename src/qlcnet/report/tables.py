@@ -8,14 +8,16 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from qlcnet.evidence.metrics import METRICS, confusion_matrix, metrics_of
+from qlcnet.evidence.learning import learning_curve
+from qlcnet.evidence.metrics import METRICS
+from qlcnet.evidence.summary import ModelSummary
 from qlcnet.report.content import Context
-from qlcnet.report.plots import history_of
-from qlcnet.report.study import Study
-from qlcnet.report.summary import class_labels, rounded
+from qlcnet.report.study import ModelResults, Study
+from qlcnet.report.summary import class_labels, limits, model_entry, rounded
 
 Record = dict[str, Any]
-CURVES = ("loss", "accuracy", "auc_macro", "auc_micro")
+# columns of curves.csv, and of the histories that they are means of
+CURVES = {name: f"val_{name}" for name in ("loss", "accuracy", "auc_macro", "auc_micro")} | {"train_loss": "train_loss"}
 
 
 def csv_tables(context: Context) -> dict[str, str]:
@@ -24,8 +26,8 @@ def csv_tables(context: Context) -> dict[str, str]:
     return {
         "summary.csv": as_csv(_summary(context)),
         "per-class.csv": as_csv(_per_class(context)),
-        "confusion.csv": as_csv(_confusion(study)),
-        "folds.csv": as_csv(_folds(study)),
+        "confusion.csv": as_csv(_confusion(context)),
+        "folds.csv": as_csv(_folds(context)),
         "history.csv": as_csv(_history(study)),
     }
 
@@ -46,56 +48,47 @@ def as_csv(records: Iterable[Record]) -> str:
 
 
 def _summary(context: Context) -> Iterator[Record]:
-    for task, backbones in context.summary["tasks"].items():
-        for backbone, models in backbones.items():
-            for model, entry in models.items():
-                record: Record = {"task": task, "backbone": backbone, "model": model}
-                for name, value in entry.items():
-                    if name in ("recall_per_class", "recall_intervals"):
-                        continue
-                    parts = value.items() if isinstance(value, dict) else [("", value)]
-                    record |= {f"{name}_{part}".rstrip("_"): number for part, number in parts}
-                yield record
+    for summary in _summaries(context):
+        record = _names(summary)
+        for name, value in model_entry(summary).items():
+            if name in ("recall_per_class", "recall_intervals"):
+                continue
+            parts = value.items() if isinstance(value, dict) else [("", value)]
+            record |= {f"{name}_{part}".rstrip("_"): number for part, number in parts}
+        yield record
 
 
 def _per_class(context: Context) -> Iterator[Record]:
-    for task in context.study.tasks.values():
-        labels = class_labels(task.images.class_names)
-        scored = task.images.labels[task.scored]
-        for (backbone, model), _ in task.results.items():
-            entry = context.summary["tasks"][task.name][backbone][model]
-            for k, label in enumerate(labels):
-                low, high = entry["recall_intervals"][label]
-                yield {
-                    "task": task.name, "backbone": backbone, "model": model, "label": k, "class": label,
-                    "n": int((scored == k).sum()), "recall": entry["recall_per_class"][label],
-                    "ci_low": low, "ci_high": high,
-                }  # fmt: skip
-
-
-def _confusion(study: Study) -> Iterator[Record]:
-    for model in study:
-        counts = confusion_matrix(model.oof.target, model.oof.probabilities)
-        for true, row in enumerate(counts):
-            yield {"task": model.task, "backbone": model.backbone, "model": model.model, "true": true} | {
-                f"predicted_{k}": int(n) for k, n in enumerate(row)
-            }
-
-
-def _folds(study: Study) -> Iterator[Record]:
-    for model in study:
-        for fit in model.fits:
-            record: Record = {
-                "task": model.task, "backbone": model.backbone, "model": model.model,
-                "repeat": fit.repeat, "fold": fit.fold, "fingerprint": fit.config["fingerprint"],
+    for summary in _summaries(context):
+        for k, label in enumerate(class_labels(summary.class_names)):
+            recall = summary.oof.recalls[k]
+            low, high = limits(recall.interval)
+            yield _names(summary) | {
+                "label": k, "class": label, "n": summary.members[k], "recall": rounded(recall.value),
+                "ci_low": low, "ci_high": high,
             }  # fmt: skip
-            for prefix, table in (("", model.oof), ("test_", model.test)):
-                rows = table.of_fit(fit.repeat, fit.fold)
-                if len(rows):
-                    found = metrics_of(rows.target, rows.probabilities)
-                    record[f"{prefix}n"] = len(rows)
-                    record |= {prefix + name: rounded(found[name]) for name in METRICS}
-            yield record
+
+
+def _confusion(context: Context) -> Iterator[Record]:
+    for summary in _summaries(context):
+        for true, row in enumerate(summary.confusion.counts.tolist()):
+            yield _names(summary) | {"true": true} | {f"predicted_{k}": n for k, n in enumerate(row)}
+
+
+def _folds(context: Context) -> Iterator[Record]:
+    for model in context.study:
+        summary = context.summaries[model.task][model.backbone, model.model]
+        records = {
+            (fit.repeat, fit.fold): _names(model)
+            | {"repeat": fit.repeat, "fold": fit.fold, "fingerprint": fit.config["fingerprint"]}
+            for fit in model.fits
+        }
+        for prefix, scores in (("", summary.oof), ("test_", summary.test)):
+            for fit in scores.fits if scores else ():
+                record = records[fit.repeat, fit.fold]
+                record[f"{prefix}n"] = fit.n
+                record |= {prefix + name: rounded(fit.metrics[name]) for name in METRICS}
+        yield from records.values()
 
 
 def _history(study: Study) -> Iterator[Record]:
@@ -103,10 +96,8 @@ def _history(study: Study) -> Iterator[Record]:
         for fit in model.fits:
             columns = {name: values for name, values in fit.history.items() if name != "epoch"}
             for i, epoch in enumerate(fit.history["epoch"]):
-                yield {
-                    "task": model.task, "backbone": model.backbone, "model": model.model, "repeat": fit.repeat,
-                    "fold": fit.fold, "epoch": int(epoch),
-                } | {name: significant(values[i]) for name, values in columns.items()}  # fmt: skip
+                names = _names(model) | {"repeat": fit.repeat, "fold": fit.fold, "epoch": int(epoch)}
+                yield names | {name: significant(values[i]) for name, values in columns.items()}
 
 
 def significant(value: float) -> str:
@@ -116,9 +107,16 @@ def significant(value: float) -> str:
 
 def _curves(study: Study) -> Iterator[Record]:
     for model in study:
-        means = {name: history_of(model, f"val_{name}")[0] for name in CURVES}
-        train = history_of(model, "train_loss")[0]
-        for i, epoch in enumerate(model.fits[0].history["epoch"]):
-            yield {"task": model.task, "backbone": model.backbone, "model": model.model, "epoch": int(epoch)} | {
-                **{name: rounded(values[i]) for name, values in means.items()}, "train_loss": rounded(train[i])
-            }  # fmt: skip
+        histories = [fit.history for fit in model.fits]
+        curves = {name: learning_curve(histories, column) for name, column in CURVES.items()}
+        for i, epoch in enumerate(histories[0]["epoch"]):
+            means = {name: rounded(curve.mean[i]) for name, curve in curves.items()}
+            yield _names(model) | {"epoch": int(epoch)} | means
+
+
+def _summaries(context: Context) -> Iterator[ModelSummary]:
+    return (summary for of_task in context.summaries.values() for summary in of_task.values())
+
+
+def _names(model: ModelSummary | ModelResults) -> Record:
+    return {"task": model.task, "backbone": model.backbone, "model": model.model}

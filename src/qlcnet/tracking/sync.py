@@ -9,10 +9,10 @@ from typing import Any
 from filelock import FileLock
 from tqdm import tqdm
 
-from qlcnet.evidence.oof import fold_folders
 from qlcnet.fit.fold_folder import read_config, read_provenance
 from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.paths import Project
+from qlcnet.report.predictions import fold_folders
 from qlcnet.tracking import content
 from qlcnet.tracking.backend import TrackingError, brief, without_password
 from qlcnet.tracking.projection import Projection

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from qlcnet.evidence.oof import OOFError, fold_folders, read_oof, read_test
+from qlcnet.evidence.oof import OOFError
 from qlcnet.fit.fold_folder import PREDICTIONS
+from qlcnet.report.predictions import fold_folders, read_oof, read_test, write_oof
 from tests.report.fold_folders import make_params, make_study
 
 SOURCE = {"kind": "npz", "path": "spots.npz", "md5": "0" * 32}
@@ -59,7 +60,7 @@ def test_rows_belong_to_the_fold_that_predicted_them(study):
 
 
 def test_train_cv_scores_folds_and_the_test_part_beside(study):
-    table, test = read_oof(study["beside"], "train-cv"), read_test(study["beside"])
+    table, test = read_oof(study["beside"], "train-cv"), read_test(study["beside"], "train-cv")
     assert len(table) == 90
     assert len(test) == 2 * 30
     assert not set(table.index) & set(test.index)
@@ -72,7 +73,14 @@ def test_official_scores_its_test_part_alone(study):
 
 
 def test_no_test_part_gives_an_empty_table(study):
-    assert len(read_test(study["pooled"])) == 0
+    assert len(read_test(study["pooled"], "pooled-cv")) == 0
+
+
+def test_test_rows_stand_beside_the_folds_with_train_cv_only(study):
+    assert (
+        len(read_test(study["own"], "train-cv")) == 30
+    )  # the official split has a test part: it is scored, not beside
+    assert len(read_test(study["own"], "official")) == 0
 
 
 def test_a_missing_image_is_named(study):
@@ -132,7 +140,7 @@ def test_no_folds_say_what_to_run(tmp_path):
 
 def test_csv_gives_every_float_back(study, tmp_path):
     table = read_oof(study["own"], "official")
-    table.write_csv(tmp_path / "oof.csv")
+    write_oof(table, tmp_path / "oof.csv")
     with (tmp_path / "oof.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
