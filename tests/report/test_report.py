@@ -6,15 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from qlcnet.evidence.oof import OOFError
+from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.report import build_report
 from qlcnet.report.study import StudyError
 from tests.report.fold_folders import CLASS_NAMES, SMALL, make_params, make_study
 
+FIT = "spots/lcnet_050/hybrid/repeat-0/fold-1"
 SOURCE = SMALL["datasets"]["spots"]["source"]
 
 
@@ -216,3 +220,64 @@ def test_imports_neither_torch_nor_pennylane():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def rewrite(root: Path, fit: str, **values: object) -> None:
+    file = root / "results/folds" / fit / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def test_fits_from_several_kinds_of_cpu_are_said(tmp_path: Path) -> None:
+    params = make_study(tmp_path)
+    build_report(params, tmp_path)
+    page = (tmp_path / "results/report.html").read_text()
+    assert "AuthenticAMD" in page
+    assert "kinds of machine" not in page
+    rewrite(tmp_path, FIT, computed_on={"vendor": "GenuineIntel", "torch": "AVX2", "variables": {"MKL_CBWR": "AVX2"}})
+    build_report(params, tmp_path)
+    page = (tmp_path / "results/report.html").read_text()
+    assert "These fits were computed on 2 kinds of machine" in page
+    assert "MKL_CBWR=AVX2" in page
+
+
+def test_a_model_whose_fit_failed_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
+    params = make_study(tmp_path)
+    shutil.rmtree(tmp_path / "results/folds" / FIT)
+    facts = TaskFacts.read(tmp_path / "results/folds/spots")
+    why = "DivergedError: diverged in epoch 2, batch 3"
+    replace(facts, failed={FIT: why}).write(tmp_path / "results/folds/spots")
+    build_report(params, tmp_path)
+    page = (tmp_path / "results/report.html").read_text()
+    assert "lcnet_050 hybrid is left out" in page
+    assert "repeat-0/fold-1: DivergedError: diverged in epoch 2, batch 3" in page
+    models = json.loads((tmp_path / "results/metrics.json").read_text())["spots"]
+    assert {backbone: sorted(found) for backbone, found in models.items()} == {
+        "lcnet_050": ["classical"],
+        "lcnet_075": ["classical", "hybrid"],
+    }
+
+
+def test_targets_that_are_not_the_labels_are_named(tmp_path: Path) -> None:
+    params = make_study(tmp_path)
+    file = tmp_path / "results/folds" / FIT / "predictions.safetensors"
+    arrays = load_file(file)
+    arrays["target"] = (arrays["target"] + 1) % 4
+    save_file(arrays, file)
+    with pytest.raises(StudyError, match=r"spots/lcnet_050/hybrid: 40 targets are not the labels of their images"):
+        build_report(params, tmp_path)
+
+
+def test_files_of_a_fit_that_are_not_what_was_written_are_named(tmp_path: Path) -> None:
+    params = make_study(tmp_path)
+    folder = tmp_path / "results/folds" / FIT
+    rewrite(tmp_path, FIT, files={"history.csv": "0" * 64})
+    with pytest.raises(StudyError, match=r"is damaged \(history\.csv is not what was written\): run `qlcnet train"):
+        build_report(params, tmp_path)
+    rewrite(tmp_path, FIT, files={})
+    text = (folder / "history.csv").read_text().splitlines()
+    column = text[0].split(",").index("val_accuracy")
+    last = text[-1].split(",")
+    last[column] = "0.99"
+    (folder / "history.csv").write_text("\n".join([*text[:-1], ",".join(last)]) + "\n")
+    with pytest.raises(StudyError, match=r"its history ends with 0\.9900"):
+        build_report(params, tmp_path)

@@ -46,6 +46,11 @@ class TaskFacts:
             raise FileNotFoundError(f"{folder / FILE} is missing: run `qlcnet train {folder.name}`") from None
         return cls(**{**known, "class_names": tuple(known["class_names"])})
 
+    def failures_of(self, backbone: str, model: str) -> list[str]:
+        """What the fits of a model raised, each with its name."""
+        prefix = f"{self.task}/{backbone}/{model}/"
+        return [f"{name.removeprefix(prefix)}: {why}" for name, why in self.failed.items() if name.startswith(prefix)]
+
     def describe(self, backbone: str, model: str, repeat: int, fold: int, config: dict[str, Any]) -> dict[str, Any]:
         """config.json of a fit with the names under which it stands here and all of its settings."""
         names = {"task": self.task, "backbone": backbone, "model": model, "repeat": repeat, "fold": fold}

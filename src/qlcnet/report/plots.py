@@ -47,8 +47,9 @@ def by_backbone(
     for i in range(0, len(backbones), 2):  # bands, so that each point is seen to belong to its backbone
         axes.axvspan(i - 0.5, i + 0.5, color=BOX, linewidth=0, zorder=0)
     for position, model in enumerate(models):
-        found = [summaries[backbone, model].oof.metrics[metric] for backbone in backbones]
-        x = np.arange(len(backbones)) + step * (position - (len(models) - 1) / 2)
+        there = [(i, summaries[b, model]) for i, b in enumerate(backbones) if (b, model) in summaries]
+        found = [summary.oof.metrics[metric] for _, summary in there]
+        x = np.array([i for i, _ in there]) + step * (position - (len(models) - 1) / 2)
         mean = np.array([estimate.fold_mean for estimate in found])
         axes.errorbar(
             x, mean, yerr=np.array([error_bar(estimate) for estimate in found]).T,

@@ -53,6 +53,13 @@ def read_test(folder_of_model: Path, protocol_kind: str) -> OOFTable:
     return table if protocol_kind == "train-cv" else table.rows(np.zeros(len(table), bool))
 
 
+def validation_hits(folder: Path) -> tuple[int, int]:
+    """How many images of a fit's validation part were recognised, and how many there are."""
+    arrays = load_file(folder / PREDICTIONS)
+    rows = arrays["part"] == VALIDATION
+    return int((arrays["probabilities"][rows].argmax(1) == arrays["target"][rows]).sum()), int(rows.sum())
+
+
 def write_oof(table: OOFTable, path: Path) -> None:
     """Write the table's columns as CSV; probabilities with the 9 digits that give every float32 back."""
     columns = table.columns()

@@ -77,12 +77,24 @@ def results(context: Context) -> list[Block]:
     blocks: list[Block] = []
     for name, task in context.study.tasks.items():
         blocks += [Heading(name)] if len(context.study.tasks) > 1 else []
-        blocks += _limits(task)
+        blocks += [*_failures(task), *_limits(task)]
         figures = list(_by_backbone(context, task))
         blocks += [_headline(context, task), *(figures if _is_wide(task) else [Row(figures)])]
         if any(len(model.test) for model in task.results.values()):
             blocks.append(_test_table(context, name))
     return blocks
+
+
+def _failures(task: TaskResults) -> list[Block]:
+    """Models that the tables lack, because fits of theirs raised."""
+    return [
+        Note(
+            f"Task {task.name}: **{backbone} {model} is left out**, {counted(len(reasons), 'fit')} of it failed "
+            f"({reasons[0]}). `qlcnet train {task.name}` tries again.",
+            "warning",
+        )
+        for (backbone, model), reasons in task.failed.items()
+    ]
 
 
 def _limits(task: TaskResults) -> list[Block]:

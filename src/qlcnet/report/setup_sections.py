@@ -160,7 +160,10 @@ def versions(context: Context) -> list[Block]:
     tuple_rows: list[list[Cell | str]] = [[str(one.get(name, "–")) for name in names] for one in tuples]
     package_rows: list[list[Cell | str]] = [[name, version] for name, version in sorted(installed().items())]
     blocks: list[Block] = [
-        Text("The same packages, threads, memory layout, device and precision give the same bytes. These fits had:"),
+        Text(
+            "The same packages, threads, memory layout, device and precision give the same bytes on one kind of CPU. "
+            "These fits had:"
+        ),
         Table(names, tuple_rows, "What every fit ran on.", sortable=False),
     ]
     if len(tuples) > 1:
@@ -170,5 +173,28 @@ def versions(context: Context) -> list[Block]:
                 "warning",
             )
         )
+    blocks += _machines(context)
     blocks.append(Table(["Package", "Version"], package_rows, "Versions installed where this report was made."))
+    return blocks
+
+
+def _machines(context: Context) -> list[Block]:
+    """On which kinds of CPU the fits were computed, and what follows where there are several."""
+    machines = context.study.machines
+    rows: list[list[Cell | str]] = [
+        [
+            *(str(one.get(name, "not recorded")) for name in ("vendor", "torch", "onednn", "products")),
+            ", ".join(f"{name}={value}" for name, value in one.get("variables", {}).items()) or "none",
+            str(one.get("accelerator", "–")),
+        ]
+        for one in machines
+    ]
+    headers = ["CPU", "torch uses", "oneDNN uses", "Matrix products", "Variables that change numerics", "Accelerator"]
+    blocks: list[Block] = [Table(headers, rows, "What the fits were computed on.", sortable=False)]
+    if len(machines) > 1:
+        text = (
+            f"These fits were computed on {len(machines)} kinds of machine, whose sums differ in their last bits. "
+            "After some epochs that is another fit, as with another seed: compare models whose fits ran on one kind."
+        )
+        blocks.append(Note(text, "warning"))
     return blocks

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from qlcnet.data.channel_card import ChannelCard
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
 from qlcnet.evidence.oof import OOFTable
-from qlcnet.fit.fold_folder import FILES, fold_path, read_config, read_history
+from qlcnet.fit.fold_folder import CONFIG, FILES, HISTORY, PREDICTIONS, fold_path, read_config, read_history
 from qlcnet.fit.identity import settings_of
+from qlcnet.fit.soundness import problem_in
+from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.paths import Project
-from qlcnet.report.predictions import read_oof, read_test
+from qlcnet.report.predictions import read_oof, read_test, validation_hits
 
 
 class StudyError(ValueError):
@@ -66,6 +69,7 @@ class TaskResults:
     circuits: dict[str, dict[str, Any]]  # circuit.json by name, of those that circuits made
     preview: Path | None
     results: dict[tuple[str, str], ModelResults]
+    failed: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # models with fits that raised: why
 
     def width(self, one: Input) -> int:
         """Channels that an input brings on this task."""
@@ -163,13 +167,20 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
             what = f"{'circuit' if stored in params.circuits else 'channel'} {stored} of task {name}"
             raise StudyError(f"{what} is missing: run `qlcnet quanvolve {name}`, or `dvc repro`") from None
     preview = quanvolved / "preview.png"
-    results = {
-        (backbone, model): _read_model(name, backbone, model, folds, params, project.fits)
-        for backbone in params.backbones
-        for model in params.models
-    }
+    results: dict[tuple[str, str], ModelResults] = {}
+    failed: dict[tuple[str, str], list[str]] = {}
+    facts = TaskFacts.read(project.fits / name)
+    for key in itertools.product(params.backbones, params.models):
+        if reasons := facts.failures_of(*key):
+            failed[key] = reasons
+        else:
+            results[key] = _read_model(name, *key, folds, params, project.fits)
+            _check_targets(results[key], images.labels)
+    if not results:
+        first = next(iter(failed.values()))[0]
+        raise StudyError(f"no model of task {name} has all of its fits, so that there is nothing to report: {first}")
     shown = preview if preview.is_file() else None
-    return TaskResults(name, task, images, folds, cards, circuits, shown, results)
+    return TaskResults(name, task, images, folds, cards, circuits, shown, results, failed)
 
 
 def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: Params, results: Path) -> ModelResults:
@@ -183,16 +194,40 @@ def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: 
             if not all((folder / file).is_file() for file in FILES):
                 raise StudyError(f"the fit {name} is missing: {remedy}")
             config = read_config(folder)
+            if problem := problem_in(folder, (CONFIG, HISTORY, PREDICTIONS)):
+                raise StudyError(f"the fit {name} is damaged ({problem}): {remedy}")
             changed = [key for key in settings if not _same_settings(config["settings"][key], settings[key])]
             if changed:
                 raise StudyError(f"the fit {name} was made with other settings ({', '.join(changed)}): {remedy}")
             rows = read_history(folder)
+            if "files" in config:
+                _check_history(folder, rows[-1], f"the fit {name}", remedy)
             columns = {column: np.array([row[column] for row in rows]) for column in rows[0]}
             fits.append(Fit(repeat, fold, config, columns))
     folder = results / task / backbone / model
     oof = read_oof(folder, protocol.kind, scored_images(folds, protocol.kind))
     test = read_test(folder, protocol.kind)
     return ModelResults(task, backbone, model, tuple(fits), oof, test)
+
+
+def _check_targets(model: ModelResults, labels: np.ndarray) -> None:
+    """Predictions are of these images: raises StudyError where a target is not the image's label."""
+    for table in (model.oof, model.test):
+        wrong = np.flatnonzero(labels[table.index] != table.target)
+        if len(wrong):
+            name = f"{model.task}/{model.backbone}/{model.model}"
+            raise StudyError(
+                f"{name}: {len(wrong)} targets are not the labels of their images (the first of image "
+                f"{table.index[wrong[0]]}): run `qlcnet train {model.task}`, or `dvc repro`"
+            )
+
+
+def _check_history(folder: Path, last: dict[str, float], fit: str, remedy: str) -> None:
+    """Predictions come from the weights after the last epoch: its accuracy is theirs (bfloat16: but for 2 images)."""
+    hits, count = validation_hits(folder)
+    if count and abs(last.get("val_accuracy", hits / count) - hits / count) > 2.5 / count:
+        stated = last["val_accuracy"]
+        raise StudyError(f"{fit} has the accuracy {hits / count:.4f}, its history ends with {stated:.4f}: {remedy}")
 
 
 def _same_settings(recorded: dict[str, Any], asked: dict[str, Any]) -> bool:
