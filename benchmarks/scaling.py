@@ -169,10 +169,12 @@ def make_study(root: Path, epochs: int, folds: int) -> Params:
 
     params = parse_params(
         {
+            "seed": 42,
             "datasets": {
                 "made-up": {"source": {"kind": "medmnist", "name": "dermamnist"}, "protocol": {"folds": folds}}
             },
             "circuits": {"ry": {}},
+            "channels": {},
             "models": {
                 "classical": {"inputs": ["image"]},
                 "hybrid": {"inputs": ["image", "quanv:ry"], "head": "quantum"},

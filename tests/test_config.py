@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qlcnet.config import Input, ParamsError, canonical, fingerprint, load_params, parse_params
+from qlcnet.config import Input, Params, ParamsError, Task, canonical, fingerprint, load_params, parse_params
 
 MINE = {"kind": "file", "path": "mine.npy", "md5": "0" * 32}
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
@@ -109,6 +109,18 @@ def test_the_committed_params_are_the_demo() -> None:
         ("training/momentum", 0.9, "training: the optimizer `adam` does not read `momentum`"),
         ("backbones/lcnet_050", {"strides": [2, 2, 2, 2, 3]}, "backbones.lcnet_050.strides"),
         ("backbones/LCNet 050", {}, "backbones"),
+        (
+            "datasets/digits.v2",
+            {"source": {"kind": "digits"}},
+            "datasets.digits.v2: the name of a task has no dot, at which DVC cuts keys; write digits-v2",
+        ),
+        ("circuits", None, "circuits: empty; write `circuits: {}`"),
+        ("training", None, "training: empty; write `training: {}`"),
+        (
+            "datasets/digits",
+            {"protocol": {"folds": 3}},
+            "datasets.digits.source: missing; write `source: {kind: digits}`",
+        ),
         ("datasets", {}, "datasets: dictionary should have at least 1 item"),
     ],
 )
@@ -117,6 +129,29 @@ def test_a_wrong_key_is_named_with_what_is_allowed(path: str, value: Any, says: 
         parse_params(changed(path, value), "params.yaml")
     assert says in str(error.value)
     assert str(error.value).startswith("params.yaml: 1 wrong key")
+
+
+@pytest.mark.parametrize("section", ["seed", "datasets", "circuits", "channels", "models", "backbones", "training"])
+def test_a_section_that_is_missing_is_named_with_what_to_write(section: str) -> None:
+    raw = demo()
+    del raw[section]
+    with pytest.raises(ParamsError, match=rf"1 wrong key\n  {section}: missing; write `{section}: (.*)`$") as error:
+        parse_params(raw)
+    raw |= yaml.safe_load(str(error.value).split("`")[1])
+    if section not in ("circuits", "channels"):  # which models read
+        parse_params({**raw, "models": {"classical": {"inputs": ["image"]}}})
+
+
+def test_what_dvc_asks_for_is_required() -> None:
+    """Params of stages: DVC refuses one that is missing when it comes to the stage, after all that stands before."""
+    stages = yaml.safe_load((STUDIES.parent / "dvc.yaml").read_text())["stages"]
+    keys = {"datasets" for stage in stages.values() if stage.get("foreach") == "${datasets}"}
+    for stage in stages.values():
+        keys |= {key for key in stage.get("do", stage).get("params", []) if key != {"params.yaml": None}}
+    required = {name for name, field in Params.model_fields.items() if field.is_required()}
+    of_task = {name for name, field in Task.model_fields.items() if field.is_required()}
+    prefix = "datasets.${key}"
+    assert keys == required | {prefix} | {f"{prefix}.{name}" for name in of_task}
 
 
 def test_all_wrong_keys_are_named_at_once() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.params import REQUIRED
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
@@ -52,7 +54,7 @@ def project(folder: Path, params: dict[str, Any]) -> Path:
 def small(task: str, dataset: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A study of one small width, classical against hybrid, one epoch."""
     return {
-        "seed": 42,
+        **REQUIRED,
         "datasets": {task: dataset},
         "circuits": {"ry": {"encoding": "ry", "ansatz": "random"}},
         "models": {

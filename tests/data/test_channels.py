@@ -17,6 +17,7 @@ from qlcnet.data.partfile import md5_of
 from qlcnet.data.search_path import Fetcher
 from qlcnet.paths import Project
 from qlcnet.quantum import storage
+from tests.params import REQUIRED
 
 CIRCUITS = {
     "ry": Circuit(),
@@ -213,6 +214,7 @@ def test_the_stage_makes_what_params_name(raw: Path, tmp_path: Path) -> None:
     ImageSet(images, np.zeros(N, np.int64), np.full(N, "train"), ("spot",)).save(Project(tmp_path).raw("spots"))
     params = parse_params(
         {
+            **REQUIRED,
             "datasets": {"spots": {"source": {"kind": "digits"}}},
             "circuits": {"ry": {}},
             "channels": {"mine": section.model_dump()},

@@ -22,6 +22,7 @@ from qlcnet.grid.grid import Grid, channels_of, plan_grid
 from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.local import LocalEngine
 from qlcnet.grid.run import run_grid
+from tests.params import REQUIRED
 
 TASK = "squares"
 
@@ -29,6 +30,7 @@ TASK = "squares"
 def make_project(root: Path, images: int = 60, side: int = 16, epochs: int = 2, **settings: Any) -> Params:
     """Write params.yaml (as JSON), images of noise with a square whose place is the class, folds and channels."""
     raw: dict[str, Any] = {
+        **REQUIRED,
         "datasets": {TASK: {"source": {"kind": "digits"}, "protocol": {"kind": "pooled-cv", "folds": 3}}},
         "circuits": {"ry": {"ansatz": "none"}},
         "models": {

@@ -18,8 +18,10 @@ from qlcnet.data.imageset import ImageSet
 from qlcnet.fit.fold_folder import CONFIG, HISTORY, PREDICTIONS, WEIGHTS, fold_path
 from qlcnet.fit.identity import settings_of
 from qlcnet.fit.task_facts import TaskFacts
+from tests.params import REQUIRED
 
 SMALL: dict[str, Any] = {
+    **REQUIRED,
     "datasets": {
         "spots": {
             "source": {"kind": "npz", "path": "spots.npz", "md5": "0" * 32},

@@ -11,7 +11,7 @@ from qlcnet.config.channels import Channels
 from qlcnet.config.circuits import Circuit
 from qlcnet.config.data import Task
 from qlcnet.config.models import Backbone, Input, Model
-from qlcnet.config.section import Name, Section
+from qlcnet.config.section import Name, Section, TaskName
 from qlcnet.config.training import Training
 
 
@@ -48,15 +48,19 @@ class Execution(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """The whole of params.yaml.
 
-    seed: int = Field(default=42, ge=0)
-    datasets: dict[Name, Task] = Field(min_length=1)
-    circuits: dict[Name, Circuit] = Field(default_factory=dict)
-    channels: dict[Name, Channels] = Field(default_factory=dict)
+    Required is what a stage of dvc.yaml names: DVC refuses a key that is missing when it comes to that stage, which can
+    be hours later (test_what_dvc_asks_for_is_required).
+    """
+
+    seed: int = Field(ge=0)
+    datasets: dict[TaskName, Task] = Field(min_length=1)
+    circuits: dict[Name, Circuit]
+    channels: dict[Name, Channels]
     models: dict[Name, Model] = Field(min_length=1)
     backbones: dict[Name, Backbone] = Field(min_length=1)
-    training: Training = Training()
+    training: Training
     report: Report = Report()
     data: Data = Data()
     execution: Execution = Execution()

@@ -11,6 +11,18 @@ from pydantic import ValidationError
 
 from qlcnet.config.params import Params
 
+# what to write where a required key is missing
+EXAMPLES = {
+    "seed": "seed: 42",
+    "datasets": "datasets: {digits: {source: {kind: digits}}}",
+    "source": "source: {kind: digits}",
+    "circuits": "circuits: {}",
+    "channels": "channels: {}",
+    "models": "models: {classical: {inputs: [image], head: linear}}",
+    "backbones": "backbones: {lcnet_050: {}}",
+    "training": "training: {}",
+}
+
 
 class ParamsError(ValueError):
     """params.yaml cannot be used; the message names each key, what was given and what is allowed."""
@@ -48,8 +60,11 @@ def _explain(item: Any) -> str:
     )
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key (given {item['input']!r}); remove it or correct its spelling"
+    example = EXAMPLES.get(loc[-1]) if loc else None
     if item["type"] == "missing":
-        return f"{key}: missing"
+        return f"{key}: missing" + (f"; write `{example}`" if example else "")
+    if item["input"] is None and example:
+        return f"{key}: empty; write `{example}`"
     if item["type"] == "value_error":
         return f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"])
     return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]} (given {item['input']!r})"
