@@ -14,6 +14,8 @@ from qlcnet.config.models import Backbone, Input, Model
 from qlcnet.config.section import Name, Section, TaskName
 from qlcnet.config.training import Training
 
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class Report(Section):
     """What the report shows and how its intervals are drawn."""
@@ -26,11 +28,20 @@ class Report(Section):
 class Tuning(Section):
     """The space that `qlcnet tune` searches; a key with one choice is held fixed. Never changes a result."""
 
-    learning_rate: tuple[float, float] = (1e-4, 1e-2)  # low, high; log-uniform
-    batch_size: tuple[int, ...] = (32, 64, 128)
-    schedule: tuple[Literal["constant", "cosine", "one-cycle"], ...] = ("constant", "cosine", "one-cycle")
-    class_weights: tuple[Literal["none", "balanced"], ...] = ("none",)
+    learning_rate: tuple[Rate, Rate] = (1e-4, 1e-2)  # low, high; log-uniform
+    batch_size: tuple[Annotated[int, Field(ge=2)], ...] = Field(default=(32, 64, 128), min_length=1)
+    schedule: tuple[Literal["constant", "cosine", "one-cycle"], ...] = Field(
+        default=("constant", "cosine", "one-cycle"), min_length=1
+    )
+    class_weights: tuple[Literal["none", "balanced"], ...] = Field(default=("none",), min_length=1)
     metric: Literal["val_accuracy", "val_balanced_accuracy", "val_auc_macro", "val_auc_micro"] = "val_auc_macro"
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _low_then_high(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"[{value[0]:g}, {value[1]:g}] is no range: the lower end comes first")
+        return value
 
 
 class Data(Section):

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qlcnet.config import Params, Training, fingerprint
+from qlcnet.data.streams import stream
 from qlcnet.fit.code import LOADED
 from qlcnet.fit.identity import numerics_of
 from qlcnet.fit.spec import DataPaths, FitSpec
 from qlcnet.fit.task_data import data_of
 from qlcnet.grid.grid import device_of, weights_digest, with_whole_path
 from qlcnet.paths import Project
+from qlcnet.search.journal import open_journal
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages import JournalStorage
 
     from qlcnet.data.fold_table import FoldTable
     from qlcnet.fit.data import FitData
@@ -40,8 +43,6 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     where it stopped; a trial that raises is recorded as failed and the search continues.
     """
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     from qlcnet.fit.data import open_fit_data
 
@@ -51,13 +52,14 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
             raise TuningError(f"no {kind} {name!r} in params.yaml (there: {', '.join(known)})")
     data = open_fit_data(DataPaths.of(root, task), params.models[model].stored)
     data.folds = inner_folds(data.folds)
-    folder = Project(root).state / "tuning"
-    folder.mkdir(parents=True, exist_ok=True)
     name = study_name(params, task, root, model, backbone)
+    storage = open_journal(Project(root).state / "tuning", name)
+    there = len(optuna.load_study(study_name=name, storage=storage).trials) if name in known_searches(storage) else 0
     study = optuna.create_study(
         study_name=name,
-        storage=JournalStorage(JournalFileBackend(str(folder / "journal.log"))),
-        sampler=optuna.samplers.TPESampler(seed=params.seed),
+        storage=storage,
+        # a stream of its own for each time it goes on: else the same settings would be drawn again
+        sampler=optuna.samplers.TPESampler(seed=stream(params.seed, "tune", there) % 2**32),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER),
         direction="maximize",
         load_if_exists=True,
@@ -69,6 +71,11 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     )  # fmt: skip
     study.optimize(lambda trial: _score(trial, spec, data, params), n_trials=trials, catch=(RuntimeError, ValueError))
     return _summary(study, params)
+
+
+def known_searches(storage: JournalStorage) -> set[str]:
+    """Names of the searches that a journal holds."""
+    return {study.study_name for study in storage.get_all_studies()}
 
 
 def study_name(params: Params, task: str, root: Path, model: str, backbone: str) -> str:
