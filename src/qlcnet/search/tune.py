@@ -46,6 +46,8 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
 
     from qlcnet.fit.data import open_fit_data
 
+    if trials < 1:
+        raise TuningError(f"--trials: {trials} is no number of trials to add; give 1 or more")
     model, backbone = model or next(iter(params.models)), backbone or next(iter(params.backbones))
     for kind, name, known in (("model", model, params.models), ("backbone", backbone, params.backbones)):
         if name not in known:
