@@ -69,7 +69,9 @@ def test_wrong_params_are_one_message(project: Path, capfd: pytest.CaptureFixtur
 def test_study_list_show_use(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "list"]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in ("demo", "paper-dermamnist", "paper-cifar10", "breastmnist"))
+    assert {line.split()[0]: line.split(": ", 1)[1] for line in listed.splitlines()} == {
+        path.stem: path.read_text().splitlines()[0].split(": ", 1)[1] for path in (project / "studies").glob("*.yaml")
+    }
     assert main(["study", "show", "breastmnist"]) == 0
     assert capsys.readouterr().out == (project / "studies/breastmnist.yaml").read_text()
     assert main(["study", "use", "breastmnist"]) == 0

@@ -50,6 +50,40 @@ def test_paper_presets_hold_the_papers_protocol(name: str) -> None:
     assert task.protocol.kind == ("train-cv" if name == "paper-cifar10" else "pooled-cv")
 
 
+def head_of(path: Path) -> list[str]:
+    """The comment lines before the first key."""
+    return path.read_text().split("\nseed:")[0].splitlines()
+
+
+def test_the_reading_of_the_paper_stands_once_and_presets_with_its_settings_refer_to_it() -> None:
+    readings = [path.name for path in STUDIES.glob("*.yaml") if sum(" -> " in line for line in head_of(path)) > 3]
+    assert readings == ["paper-dermamnist.yaml"]
+    of_the_paper = {path.name for path in STUDIES.glob("*.yaml") if "section 4.6: Adam" in path.read_text()}
+    refer = {path.name for path in STUDIES.glob("*.yaml") if "the head of paper-dermamnist." in path.read_text()}
+    assert of_the_paper == refer | {"paper-dermamnist.yaml"}
+    assert len(refer) == 5
+
+
+def test_the_reading_of_the_paper_says_what_the_presets_hold() -> None:
+    """Every `-> key: value` of the list, looked up in the preset that has it in its head."""
+    path = STUDIES / "paper-dermamnist.yaml"
+    params = load_params(path)
+    (task,) = params.datasets.values()
+    (head,) = [model.head for model in params.models.values() if model.head.kind == "quantum"]
+    holds = {
+        "protocol.folds: 5": task.protocol.folds == 5,
+        "protocol.kind: pooled-cv": task.protocol.kind == "pooled-cv",
+        "training.optimizer: adam, schedule: constant": (params.training.optimizer, params.training.schedule)
+        == ("adam", "constant"),
+        "backbones.*.pretrained: false": not any(backbone.pretrained for backbone in params.backbones.values()),
+        "backbones.*.activation: relu": {backbone.activation for backbone in params.backbones.values()} == {"relu"},
+        "head.normalise: true": head.normalise,
+        "circuits.ry: the random ansatz": params.circuits["ry"].ansatz == "random",
+    }
+    text = "\n".join(head_of(path))
+    assert [said for said, is_so in holds.items() if f"-> {said}" not in text or not is_so] == []
+
+
 def test_the_committed_params_are_the_demo() -> None:
     assert (STUDIES.parent / "params.yaml").read_text() == (STUDIES / "demo.yaml").read_text()
 

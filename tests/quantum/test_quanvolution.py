@@ -12,7 +12,7 @@ from PIL import Image
 from qlcnet import config
 from qlcnet.quantum import kernel
 from qlcnet.quantum.images import cut_patches, to_grey
-from qlcnet.quantum.kernel_tables import lay_patches
+from qlcnet.quantum.patches import lay_patches
 from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.quanvolution import Quanvolution, prepare
 from qlcnet.quantum.storage import STORAGES

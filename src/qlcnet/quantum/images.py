@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qlcnet.quantum.kernel_tables import ANGLES, Patches
+from qlcnet.quantum.patches import Patches
+
+ANGLES = np.arange(256) / 255.0 * np.pi  # radians of the 256 pixel values
 
 
 def check_images(images: NDArray[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,13 @@ from qlcnet.quantum.circuits import (
     single_words,
 )
 from qlcnet.quantum.images import check_images, cut_patches, pixel_angles
-from qlcnet.quantum.kernel_tables import Patches, lay_patches, make_plan, make_workspace
+from qlcnet.quantum.patches import Patches, lay_patches
 from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.storage import Storage, storage_named
 from qlcnet.quantum.surrogate import evaluate, fit_polynomial
+
+if TYPE_CHECKING:
+    from qlcnet.quantum.kernel import KernelGeometry, KernelTables
 
 FLOAT_BYTES = 4 << 20  # of float32 results that a thread holds at a time where they are converted afterwards
 SLICES_PER_THREAD = 4  # so that a busy core does not hold up the others
@@ -140,16 +143,18 @@ def prepare_circuit(circuit: PatchCircuit, params: config.Circuit) -> Quanvoluti
 
 
 @lru_cache(maxsize=16)
-def _plan(quanvolution: Quanvolution, height: int, width: int) -> Any:
-    return make_plan(quanvolution.polynomial, quanvolution.patches(height, width))
+def _tables(q: Quanvolution, height: int, width: int) -> tuple[KernelTables, KernelGeometry]:
+    from qlcnet.quantum.kernel_tables import make_tables
+
+    return make_tables(q.polynomial, q.patches(height, width))
 
 
 def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], storage: Storage, first: int) -> None:
     """Fill `out` by the polynomial, in one thread."""
-    from qlcnet.quantum import kernel  # numba takes a while to import
+    from qlcnet.quantum import kernel, kernel_tables  # numba takes a while to import
 
-    plan, geometry = _plan(q, images.shape[1], images.shape[2])
-    workspace = make_workspace(plan, geometry, images.shape[2])
+    tables, geometry = _tables(q, images.shape[1], images.shape[2])
+    work = kernel_tables.make_workspace(tables, geometry)
     grey = q.params.colour == "grey"
     images = np.ascontiguousarray(images).view()
     images.flags.writeable = False  # of this view: one type for the kernel, so that it is compiled once
@@ -157,13 +162,13 @@ def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
     colours = 1 if grey else images.shape[3]
     if q.params.shots is None and each == 4 and storage.dtype.itemsize < 4:
         packed = out.view(np.uint32).reshape(*out.shape[:3], colours, storage.dtype.itemsize)
-        kernel.run_packed(images, grey, plan, geometry, workspace, packed)
+        kernel.run_packed(images, grey, tables, geometry, work, packed)
         return
     step = max(1, FLOAT_BYTES // (4 * each * colours * out.shape[1] * out.shape[2]))
     for start in range(0, len(images), step):
         part = images[start : start + step]
         values = np.empty((*out[start : start + step].shape[:3], colours * each), np.float32)
-        kernel.run_float(part, grey, plan, geometry, workspace, values)
+        kernel.run_float(part, grey, tables, geometry, work, values)
         if q.params.shots is not None and not q.is_fresh:
             values = _with_shots(q, values.reshape(*values.shape[:3], colours, each), first + start)
         out[start : start + step] = storage.encode(values)
