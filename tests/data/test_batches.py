@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from qlcnet.config import Augmentation
-from qlcnet.data.batches import Batches, InputArray, Statistics
+from qlcnet.data.batches import Batches, InputArray, PixelSums
 from qlcnet.data.batching import batch_sizes
 from qlcnet.data.streams import stream
 
@@ -27,7 +27,7 @@ def arrays(seed: int = 0) -> list[InputArray]:
 
 
 def batches(inputs: list[InputArray], rows: np.ndarray, **changes: object) -> Batches:
-    means, sds = zip(*(Statistics.of(a).normalisation(rows) for a in inputs), strict=True)
+    means, sds = zip(*(PixelSums.of(a).normalisation(rows) for a in inputs), strict=True)
     options: dict = {"mean": np.concatenate(means), "sd": np.concatenate(sds), "augmentation": NONE, **changes}
     return Batches(inputs, torch.arange(N), rows, 16, **options)
 
@@ -50,7 +50,7 @@ def test_statistics_equal_numpy_on_the_decoded_values() -> None:
     for array in arrays():
         rows = np.array([3, 7, 11])
         values = array.stored[rows].numpy().astype(np.float64) * array.scale + array.offset
-        mean, sd = Statistics.of(array).normalisation(rows)
+        mean, sd = PixelSums.of(array).normalisation(rows)
         np.testing.assert_allclose(mean, values.mean((0, 1, 2)), atol=1e-5)
         np.testing.assert_allclose(sd, values.std((0, 1, 2)), rtol=1e-5)
 
@@ -192,7 +192,7 @@ def test_drawing_shots_leaves_order_and_augmentation_alone() -> None:
 def test_statistics_leave_no_holes_in_the_memory_of_a_fit() -> None:
     measure = """
 import torch
-from qlcnet.data.batches import InputArray, Statistics
+from qlcnet.data.batches import InputArray, PixelSums
 from qlcnet.fit import fitting
 
 def resident():
@@ -201,9 +201,9 @@ def resident():
 
 fitting._be_quiet_and_exact()
 array = InputArray("image", torch.zeros(30_000, 32, 32, 3, dtype=torch.uint8))
-Statistics.of(InputArray("image", array.stored[:2000]))
+PixelSums.of(InputArray("image", array.stored[:2000]))
 before = resident()
-Statistics.of(array)
+PixelSums.of(array)
 print(resident() - before)
 """
     grown = int(subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True).stdout)

@@ -68,7 +68,7 @@ class InputArray:
 
 
 @dataclass
-class Statistics:
+class PixelSums:
     """Per-image sums of every channel, so that the mean and sd of any training part cost nothing more."""
 
     sums: np.ndarray  # (N, C) float64
@@ -76,7 +76,7 @@ class Statistics:
     pixels: int
 
     @classmethod
-    def of(cls, array: InputArray) -> Statistics:
+    def of(cls, array: InputArray) -> PixelSums:
         """Sums over the pixels of each image of `array`."""
         count, height, width, channels = array.stored.shape
         # whole before the loop: small arrays that stay, between large ones that go, cost a gigabyte of holes

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from qlcnet.config import Input
-from qlcnet.data.batches import InputArray, Statistics
+from qlcnet.data.batches import InputArray, PixelSums
 from qlcnet.data.channel_card import ARRAY, ChannelCard, Evaluations
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.fit.spec import DataPaths
@@ -32,7 +32,7 @@ class FitData:
     folds: FoldTable
     class_names: tuple[str, ...]
     evaluations: dict[str, Evaluations] = field(default_factory=dict)
-    _statistics: dict[Input, Statistics] = field(default_factory=dict, repr=False)
+    _statistics: dict[Input, PixelSums] = field(default_factory=dict, repr=False)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -53,10 +53,10 @@ class FitData:
             raise ValueError(f"input {str(which)!r}: {which.name} has the channels 0 to {array.channels - 1}")
         return replace(array, name=str(which), select=which.channel)
 
-    def statistics(self, which: Input) -> Statistics:
+    def statistics(self, which: Input) -> PixelSums:
         """Per-image sums of an input, computed once a process."""
         if which not in self._statistics:
-            self._statistics[which] = Statistics.of(self.input(which))
+            self._statistics[which] = PixelSums.of(self.input(which))
         return self._statistics[which]
 
     def to(self, device: str) -> FitData:

@@ -88,7 +88,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Fold:
+class Details:
     """Blocks that can be folded away."""
 
     title: str
@@ -103,7 +103,7 @@ class Code:
     text: str
 
 
-Block = Text | Note | Heading | Table | Plot | Picture | Row | Fold | Code
+Block = Text | Note | Heading | Table | Plot | Picture | Row | Details | Code
 
 
 @dataclass(frozen=True)

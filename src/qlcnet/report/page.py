@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from qlcnet.report.content import Block, Cell, Fold, Picture, Plot, Section, Table
+from qlcnet.report.content import Block, Cell, Details, Picture, Plot, Section, Table
 from qlcnet.report.style import inline, to_svg
 
 SHORT = 24  # characters that a table cell shows without a break
@@ -49,7 +49,7 @@ class Page:
 
 def has_closed(blocks: Sequence[Block]) -> bool:
     """Whether a section folds something away at first."""
-    return any(isinstance(block, Fold) and not block.is_open for block in blocks)
+    return any(isinstance(block, Details) and not block.is_open for block in blocks)
 
 
 def kind_of(block: Block) -> str:

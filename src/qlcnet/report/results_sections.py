@@ -13,7 +13,7 @@ from qlcnet.report.content import (
     Block,
     Cell,
     Context,
-    Fold,
+    Details,
     Heading,
     Note,
     Plot,
@@ -187,7 +187,7 @@ def classes(context: Context) -> list[Block]:
             caption = (
                 f"{name}, {backbone}: out-of-fold confusion matrices, per cent of each true class" + _over_repeats(task)
             )
-            blocks.append(_fold(task, backbone, [table, Plot(f"{name}-{backbone}-confusion", figure, caption)]))
+            blocks.append(_details(task, backbone, [table, Plot(f"{name}-{backbone}-confusion", figure, caption)]))
     return blocks
 
 
@@ -214,7 +214,7 @@ def curves(context: Context) -> list[Block]:
             found = {key: roc_curves(model.oof.target, model.oof.probabilities) for key, model in models.items()}
             figure = plots.rocs(found, task.images.class_names)
             caption = f"{name}, {backbone}: out-of-fold ROC curves{_over_repeats(task)}"
-            blocks.append(_fold(task, backbone, [Plot(f"{name}-{backbone}-roc", figure, caption)]))
+            blocks.append(_details(task, backbone, [Plot(f"{name}-{backbone}-roc", figure, caption)]))
     return blocks
 
 
@@ -231,7 +231,9 @@ def training(context: Context) -> list[Block]:
             found = {key: _learning(model) for key, model in models.items()}
             fits = counted(len(next(iter(models.values())).fits), "fit")
             caption = f"{name}, {backbone}: training and validation by epoch, mean ± sd over {fits}."
-            blocks.append(_fold(task, backbone, [Plot(f"{name}-{backbone}-training", plots.training(found), caption)]))
+            blocks.append(
+                _details(task, backbone, [Plot(f"{name}-{backbone}-training", plots.training(found), caption)])
+            )
     return blocks
 
 
@@ -250,10 +252,10 @@ def _backbones(task: TaskResults) -> list[str]:
     return list(dict.fromkeys(backbone for backbone, _ in task.results))
 
 
-def _fold(task: TaskResults, backbone: str, blocks: Sequence[Block]) -> Fold:
+def _details(task: TaskResults, backbone: str, blocks: Sequence[Block]) -> Details:
     """A part that is open at first where there are few, else only for the first backbone of a task."""
     backbones = _backbones(task)
-    return Fold(f"{task.name} · {backbone}", blocks, len(backbones) <= FEW or backbone == backbones[0])
+    return Details(f"{task.name} · {backbone}", blocks, len(backbones) <= FEW or backbone == backbones[0])
 
 
 def _over_repeats(task: TaskResults) -> str:
