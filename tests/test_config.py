@@ -148,6 +148,20 @@ def test_the_committed_params_are_the_demo() -> None:
             {"source": {"kind": "digits"}},
             "datasets.digits.v2: the name of a task has no dot, at which DVC cuts keys; write digits-v2",
         ),
+        ("models/hybrid/training", {"epoch": 3}, "models.hybrid.training.epoch: unknown key"),
+        (
+            "models/hybrid/training",
+            {"epochs": 0},
+            "models.hybrid.training.epochs: input should be greater than or equal",
+        ),
+        (
+            "models/hybrid/training",
+            {"augmentation": {"crop": 1}},
+            "models.hybrid.training.augmentation.crop: unknown key",
+        ),
+        ("models/hybrid/training", {"momentum": 0.8}, "models.hybrid.training: the optimizer `adam` does not read"),
+        ("models/hybrid/training", {"device": "cpu"}, "models.hybrid.training: `device` is one for all models"),
+        ("models/hybrid/training", 3, "models.hybrid.training: input should be a valid dictionary (given 3)"),
         ("circuits", None, "circuits: empty; write `circuits: {}`"),
         ("training", None, "training: empty; write `training: {}`"),
         (
@@ -241,6 +255,28 @@ def test_inputs_are_written_as_their_text() -> None:
     assert canonical(model)["inputs"] == ["image", "quanv:ry/2", "quanv:ry"]
     assert type(model).model_validate(model.model_dump()) == model
     assert model.circuits == model.stored == ("ry",)
+
+
+def test_a_model_has_its_own_keys_of_training() -> None:
+    """And those of the section where it has none, also within `augmentation`."""
+    raw = demo()
+    raw["training"] |= {"optimizer": "sgd", "momentum": 0.5}
+    raw["models"]["hybrid"]["training"] = {"learning_rate": 0.1, "augmentation": {"crop_padding": 3}}
+    raw["models"]["adam"] = {"inputs": ["image"], "training": {"optimizer": "adam"}}
+    params = parse_params(raw)
+    usual = params.training
+    assert params.training_of("classical") == usual
+    hybrid = params.training_of("hybrid")
+    assert (hybrid.learning_rate, hybrid.augmentation.crop_padding) == (0.1, 3)
+    assert not hybrid.augmentation.flip_horizontal, "as in the section, not the default"
+    assert hybrid == usual.model_copy(
+        update={
+            "learning_rate": 0.1,
+            "augmentation": usual.augmentation.model_copy(update={"crop_padding": 3}),
+        }
+    )
+    assert params.training_of("adam").optimizer == "adam"
+    assert params.training_of("adam").momentum == 0.9, "which adam does not read"
 
 
 def test_params_are_immutable() -> None:

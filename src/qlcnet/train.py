@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qlcnet import git, machine
 from qlcnet.config import Params
-from qlcnet.cost.room import auto_workers, deal, most_memory
+from qlcnet.cost.room import auto_workers, deal
 from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.engine import Engine, OnEvent
@@ -80,7 +80,7 @@ def _engine_for(
         return lambda on_event: DaskEngine(scheduler, paths, channels, on_event, tuple(weights), device)
 
     def open_local(on_event: OnEvent) -> Engine:
-        needs = most_memory((expected.work for expected in keeper.expected.values()), params.training.batch_size)
+        needs = grid.most_memory({name: expected.work for name, expected in keeper.expected.items()})
         copied = paths.size(channels) if device == "cuda" else 0
         todo = len(keeper.expected)
         count = min(workers or auto_workers(todo, device, needs, copied), todo)

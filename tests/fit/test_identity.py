@@ -77,6 +77,10 @@ def renamed_circuit(raw: dict[str, Any], root: Path) -> None:
     (root / "data" / "quanvolved" / TASK / "ry").rename(root / "data" / "quanvolved" / TASK / "other")
 
 
+def own_training(raw: dict[str, Any], **keys: Any) -> None:
+    raw["models"]["hybrid"]["training"] = keys
+
+
 def one_pixel(raw: dict[str, Any], root: Path) -> None:
     images = ImageSet.load(DataPaths.of(root, TASK).raw)
     pixels = np.array(images.images)
@@ -105,6 +109,10 @@ def moved_row(raw: dict[str, Any], root: Path) -> None:
         pytest.param(lambda raw, root: raw["training"].update(learning_rate=1e-3), (0, FITS), id="a default, written"),
         pytest.param(lambda raw, root: raw["models"]["classical"].update(head="sine"), (3, FITS), id="a head"),
         pytest.param(lambda raw, root: raw["training"].update(learning_rate=2e-3), (FITS, FITS), id="learning rate"),
+        pytest.param(lambda raw, root: own_training(raw, learning_rate=2e-3), (3, FITS), id="one model's rate"),
+        pytest.param(
+            lambda raw, root: own_training(raw, learning_rate=1e-3), (0, FITS), id="one model's, as the others"
+        ),
         pytest.param(lambda raw, root: raw.update(seed=7), (FITS, FITS), id="seed"),
         pytest.param(moved_row, (4, FITS), id="one row in another fold"),
         pytest.param(one_pixel, (FITS, FITS), id="one pixel"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
+from qlcnet.cost.room import worker_memory
 from qlcnet.cost.workload import NetworkKind, NetworkSize
 from qlcnet.fit.fold_folder import read_config, read_history, read_provenance
 from qlcnet.fit.spec import FitResult, FitSpec
@@ -218,6 +220,28 @@ def test_inputs_of_the_report_are_noted_beside_the_fits(tmp_path: Path) -> None:
     about.write_text(about.read_text().replace('"title": "squares"', '"title": "Squares"'))
     changed = noted()
     assert [name for name in first if first[name] != changed[name]] == [f"raw/{TASK}/about.json"]
+
+
+def test_a_models_own_training_is_in_its_fits_and_in_what_is_known_of_them(tmp_path: Path) -> None:
+    models = {"usual": {"inputs": ["image"]}, "own": {"inputs": ["image"], "training": {"epochs": 5, "batch_size": 8}}}
+    grid, store = plan(make_project(tmp_path, models=models), tmp_path)
+    of_model = {spec.model_name: spec for spec in grid.specs}
+    assert {n: (s.training.epochs, s.training.batch_size) for n, s in of_model.items()} == {
+        "usual": (2, 16),
+        "own": (5, 8),
+    }
+    for name, spec in of_model.items():
+        known = grid.describe(spec)
+        assert known["params"]["training"]["epochs"] == spec.training.epochs
+        assert known["params"]["model"].keys() == {"inputs", "fusion", "head"}
+        assert known["settings"]["training"].get("epochs") == spec.training.epochs
+        assert "training" not in known["settings"]["model"], name
+    assert grid.kind(of_model["usual"]).key == grid.kind(of_model["own"]).key, "one network, counted once"
+    work = grid.work(store, lambda kinds: [NetworkSize(1, 1, 1, 1) for _ in kinds])
+    assert work[of_model["own"].name].steps == 5 * 5
+    assert work[of_model["usual"].name].steps == 2 * 3
+    small = {spec.name: replace(work[spec.name], size=NetworkSize(1, 10**6, 1, 1)) for spec in grid.todo}
+    assert grid.most_memory(small) == max(worker_memory(small[s.name], s.training.batch_size) for s in grid.todo)
 
 
 def test_a_channel_that_is_not_there_is_said_before_any_fit(tmp_path: Path) -> None:

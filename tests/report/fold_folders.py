@@ -83,7 +83,7 @@ def make_facts(params: Params, task: str, images: ImageSet) -> TaskFacts:
             model: {
                 "backbone": canonical(of_backbone),
                 "model": canonical(of_model),
-                "training": canonical(params.training),
+                "training": canonical(params.training_of(model)),
             }
             for model, of_model in params.models.items()
         }
@@ -155,9 +155,9 @@ def make_fold(
         "probabilities": (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32),
     }
     quantum = bool(params.models[model].circuits)
-    head = params.models[model].head.is_quantum
+    head, training = params.models[model].head.is_quantum, params.training_of(model)
     config: dict[str, Any] = {
-        "settings": settings_of(backbone, params.backbones[backbone], params.models[model], params.training, None),
+        "settings": settings_of(backbone, params.backbones[backbone], params.models[model], training, None),
         "rows": [task, backbone, model, repeat, fold],
         "numerics": NUMERICS,
         "computed_on": COMPUTED_ON,

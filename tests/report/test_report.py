@@ -137,6 +137,21 @@ def test_curves_have_a_row_an_epoch(report):
     assert len(rows) == 4 * 4
 
 
+def test_own_settings_of_a_model_are_said_and_compared(tmp_path):
+    models = {
+        "usual": {"inputs": ["image"]},
+        "own": {"inputs": ["image"], "training": {"batch_size": 99, "input_size": 32}},
+    }
+    params = make_params(models=models, backbones={"lcnet_050": {}})
+    build_report(make_study(tmp_path, params), tmp_path)
+    html = page(tmp_path)
+    for text in ("What single models have otherwise", "own: own settings", "28 x 28 pixels or 32 x 32", ">99<"):
+        assert text in html, text
+    models["own"]["training"] = {"batch_size": 98}
+    with pytest.raises(StudyError, match=r"fit spots/lcnet_050/own/.* was made with other settings \(training\)"):
+        build_report(make_params(models=models, backbones={"lcnet_050": {}}), tmp_path)
+
+
 def test_channels_that_no_circuit_made_are_said(tmp_path):
     mine = {"kind": "file", "path": "here-alone/mine.npy", "md5": "0123456789abcdef" * 2}
     models = {"own": {"inputs": ["channel:mine", "channel:mine/1", "grey"]}, "both": {"inputs": ["quanv:ry"]}}

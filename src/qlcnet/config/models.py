@@ -96,11 +96,19 @@ INPUT = re.compile(
 
 
 class Model(Section):
-    """inputs x fusion x head."""
+    """inputs x fusion x head. `training`: keys of the section `training` that this model has otherwise."""
 
     inputs: tuple[Annotated[Input, PlainValidator(Input.parse), PlainSerializer(str)], ...]
     fusion: Literal["stacked", "separate"] = "stacked"
     head: Head = Head()
+    training: dict[str, Any] = Field(default_factory=dict)  # see Params.training_of
+
+    @field_validator("training")
+    @classmethod
+    def _one_device(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if "device" in value:
+            raise ValueError("`device` is one for all models; set it under `training` of the study")
+        return value
 
     @field_validator("inputs")  # not min_length, which would count those that are none
     @classmethod

@@ -98,6 +98,10 @@ class Params(Section):
                 self._check_input(f"models.{name}.inputs", one)
         return self
 
+    def training_of(self, model: str) -> Training:
+        """How a model is trained: `training` with the model's own keys in place. parse_params has checked it."""
+        return self.training.with_changes(self.models[model].training)
+
     def _check_input(self, key: str, one: Input) -> None:
         places: dict[str, tuple[str, str, Mapping[str, Section]]] = {
             "quanv": ("circuit", "circuits", self.circuits),

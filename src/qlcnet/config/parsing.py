@@ -45,14 +45,30 @@ def load_params(path: Path | str = "params.yaml") -> Params:
 def parse_params(raw: Mapping[str, Any], origin: str = "params") -> Params:
     """Validate params that are already parsed YAML. Raises ParamsError naming every wrong key."""
     try:
-        return Params.model_validate(raw)
+        params = Params.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        count = "1 wrong key" if len(lines) == 1 else f"{len(lines)} wrong keys"
-        raise ParamsError("\n  ".join([f"{origin}: {count}", *lines])) from None
+        found = [dict(item) for item in error.errors()]
+    else:
+        found = _wrong_training(params)
+        if not found:
+            return params
+    lines = [_explain(item) for item in found]
+    count = "1 wrong key" if len(lines) == 1 else f"{len(lines)} wrong keys"
+    raise ParamsError("\n  ".join([f"{origin}: {count}", *lines]))
 
 
-def _explain(item: Any) -> str:
+def _wrong_training(params: Params) -> list[dict[str, Any]]:
+    """What is wrong with the models' own keys of `training`, once they are merged with the section."""
+    found = []
+    for name in params.models:
+        try:
+            params.training_of(name)
+        except ValidationError as error:
+            found += [{**item, "loc": ("models", name, "training", *item["loc"])} for item in error.errors()]
+    return found
+
+
+def _explain(item: Mapping[str, Any]) -> str:
     loc = [str(part) for part in item["loc"]]
     # pydantic puts the tag of a tagged union (the source's kind) behind its key; nobody wrote it in params.yaml
     key = ".".join(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,3 +39,13 @@ class Training(Section):
         if self.optimizer != "sgd" and "momentum" in self.model_fields_set:
             raise ValueError(f"the optimizer `{self.optimizer}` does not read `momentum`; remove it, or use sgd")
         return self
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Training:
+        """The same with other keys, those of `augmentation` one by one. Raises ValidationError."""
+        kept = self.model_dump(exclude_unset=True)
+        if changes.get("optimizer", self.optimizer) != self.optimizer:
+            kept.pop("momentum", None)  # of the other optimizer
+        augmentation = changes.get("augmentation")
+        if isinstance(augmentation, Mapping):
+            changes = {**changes, "augmentation": {**kept.get("augmentation", {}), **augmentation}}
+        return Training.model_validate({**kept, **changes})

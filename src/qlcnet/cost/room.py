@@ -30,9 +30,9 @@ def worker_memory(work: Work, batch_size: int) -> float:
     return WORKER_BASE + BYTES_A_PARAMETER * work.size.parameters + max(training, evaluation)
 
 
-def most_memory(work: Iterable[Work], batch_size: int) -> float:
-    """Bytes that a worker has to itself at the most demanding of these fits."""
-    return max((worker_memory(one, batch_size) for one in work), default=0.0)
+def most_memory(fits: Iterable[tuple[Work, int]]) -> float:
+    """Bytes that a worker has to itself at the most demanding of these fits: work, and images a batch."""
+    return max((worker_memory(work, batch_size) for work, batch_size in fits), default=0.0)
 
 
 def fit_disk(work: Work, shape: TaskShape, epochs: int) -> float:

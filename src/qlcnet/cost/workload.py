@@ -106,7 +106,8 @@ class NetworkKind:
         height, width = (side, side) if side else (shape.height, shape.width)
         channels = tuple(one.width(shape.channels, stored) for one in spec.model.inputs)
         backbone = spec.backbone.model_copy(update={"pretrained": False})
-        return cls(spec.backbone_name, backbone, spec.model, channels, height, width, shape.classes)
+        model = spec.model.model_copy(update={"training": {}})  # decides no size
+        return cls(spec.backbone_name, backbone, model, channels, height, width, shape.classes)
 
     @property
     def key(self) -> str:

@@ -11,7 +11,7 @@ from threading import BrokenBarrierError
 from qlcnet.config import Params
 from qlcnet.cost.calibration import FinishedFit, calibrated_on, finished_fits, probed_here, startup_of
 from qlcnet.cost.cost_model import CostModel, Timed
-from qlcnet.cost.room import IMPORTS, auto_workers, data_disk, fit_disk, most_memory
+from qlcnet.cost.room import IMPORTS, auto_workers, data_disk, fit_disk
 from qlcnet.cost.schedule import makespan, simulate
 from qlcnet.cost.workload import NetworkKind, NetworkSize, Work
 from qlcnet.data.imageset import DataError
@@ -63,7 +63,7 @@ class Forecast:
         """Bytes for all workers at the most demanding task: each one's own, and once the imports and the images."""
         needs = [0.0]
         for task in self.tasks:
-            if private := most_memory(task.work.values(), self.params.training.batch_size):
+            if task.work and (private := task.grid.most_memory(task.work)):
                 needs.append(IMPORTS + task.workers * private + self.data(task))
         return max(needs)
 
@@ -73,8 +73,8 @@ class Forecast:
         fits = data = 0.0
         for task in self.tasks:
             assert task.grid.shape is not None
-            epochs = self.params.training.epochs
-            fits += sum(fit_disk(work, task.grid.shape, epochs) for work in task.work.values())
+            epochs = {spec.name: spec.training.epochs for spec in task.grid.todo}
+            fits += sum(fit_disk(work, task.grid.shape, epochs[name]) for name, work in task.work.items())
             data += 0.0 if task.is_split else self.data(task)
         return fits, data
 
@@ -109,7 +109,7 @@ def make_forecast(params: Params, root: Path, workers: int | None) -> Forecast:
         task.work = task.grid.work(store, _count)
         if not (todo := task.grid.todo):
             continue
-        needs = most_memory(task.work.values(), params.training.batch_size)
+        needs = task.grid.most_memory(task.work)
         automatic = auto_workers(len(todo), todo[0].device, needs, forecast.data(task))  # as `train` does
         task.workers = min(workers or automatic, len(todo))
         carried = max(carried, min(automatic, task.workers))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qlcnet.config import Backbone, Params, canonical
+from qlcnet.config import Backbone, Params, Section, canonical
+from qlcnet.cost.room import most_memory
 from qlcnet.cost.workload import CountNetworks, NetworkKind, TaskShape, Work, count_sizes
 from qlcnet.data.channel_card import CARD
 from qlcnet.fit.code import LOADED
@@ -62,6 +63,10 @@ class Grid:
         pairs = zip(self.todo, kinds, strict=True)
         return {spec.name: Work.of(spec, self.shape, kind, sizes[kind.key]) for spec, kind in pairs}
 
+    def most_memory(self, work: Mapping[str, Work]) -> float:
+        """Bytes that a worker has to itself at the most demanding of the fits to do; `work` by name."""
+        return most_memory((work[spec.name], spec.training.batch_size) for spec in self.todo)
+
     def by_model(self) -> dict[tuple[str, str], list[FitSpec]]:
         """Fits grouped by (backbone, model)."""
         groups: dict[tuple[str, str], list[FitSpec]] = {}
@@ -110,10 +115,14 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
 
 
 def _facts_of(params: Params, task: str, root: Path, known: TaskData) -> TaskFacts:
-    training = {key: value for key, value in canonical(params.training).items() if key not in NOT_A_SETTING}
+    training = {name: _shown(params.training_of(name), NOT_A_SETTING) for name in params.models}
     settings = {
         backbone: {
-            model: {"backbone": canonical(of_backbone), "model": canonical(of_model), "training": training}
+            model: {
+                "backbone": canonical(of_backbone),
+                "model": _shown(of_model, ("training",)),
+                "training": training[model],
+            }
             for model, of_model in params.models.items()
         }
         for backbone, of_backbone in params.backbones.items()
@@ -122,6 +131,10 @@ def _facts_of(params: Params, task: str, root: Path, known: TaskData) -> TaskFac
     return TaskFacts(
         task, params.seed, known.class_names, protocol, known.digests, settings, _shown_digests(root, task)
     )
+
+
+def _shown(section: Section, without: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in canonical(section).items() if key not in without}
 
 
 def with_whole_path(backbone: Backbone, root: Path) -> Backbone:
@@ -156,11 +169,10 @@ def expected_grid(params: Params, task: str) -> Grid | None:
 
 def _specs(params: Params, task: str, repeats: Iterable[int], folds: Iterable[int], device: str) -> Iterator[FitSpec]:
     """All fits in the order of params.yaml."""
+    training = {name: params.training_of(name) for name in params.models}
     cells = itertools.product(params.backbones.items(), params.models.items(), repeats, folds)
-    for (backbone_name, backbone), (model_name, model), repeat, fold in cells:
-        yield FitSpec(
-            task, backbone_name, model_name, repeat, fold, params.seed, backbone, model, params.training, device
-        )
+    for (backbone_name, backbone), (name, model), repeat, fold in cells:
+        yield FitSpec(task, backbone_name, name, repeat, fold, params.seed, backbone, model, training[name], device)
 
 
 def link_results(grid: Grid, store: FoldStore, results: Path, failed: Mapping[str, str] | None = None) -> None:

@@ -165,6 +165,7 @@ def _training_lines(study: Study) -> list[str]:
         f"{training.optimizer} {training.learning_rate:g} ({training.schedule})",
         f"batch {training.batch_size}, {training.epochs} epochs",
         "normalised by the training part",
+        *([f"{', '.join(own)}: own settings"] if (own := [n for n, m in params.models.items() if m.training]) else []),
     ]
 
 

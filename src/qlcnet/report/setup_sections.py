@@ -37,8 +37,10 @@ def _origin_rows(context: Context, task: TaskResults) -> list[list[Cell | str]]:
         limit = task.task.images_per_class
         why = f"at most {limit:,} of each class" if limit else "groups that the test part shows too are left out"
         used = f"{len(task.used):,} of {len(task.images):,} ({why})"
-    size = context.study.params.training.input_size
     stored = f"{shape[1]} x {shape[2]} pixels, {'grey' if shape[3] == 1 else 'colour'}, 8 bits"
+    params = context.study.params
+    sizes = dict.fromkeys(params.training_of(model).input_size for model in params.models)
+    seen = [stored.split(",")[0] if size is None else f"{size} x {size} pixels, resized for training" for size in sizes]
     checks = about.get("checksum") or {}
     rows = [
         ("Title", str(about.get("title", ""))),
@@ -48,7 +50,7 @@ def _origin_rows(context: Context, task: TaskResults) -> list[list[Cell | str]]:
         ("Note", str(about.get("note", ""))),
         ("Images used", used),
         ("Stored as", stored),
-        ("Network sees", stored.split(",")[0] if size is None else f"{size} x {size} pixels, resized for training"),
+        ("Network sees", " or ".join(seen) + (", by model" if len(seen) > 1 else "")),
         ("Protocol", protocol_words(task.task.protocol)),
         ("Groups", _groups(task)),
         (
@@ -93,7 +95,14 @@ def setup(context: Context) -> list[Block]:
         ]
         for name, backbone in params.backbones.items()
     ]
-    settings: list[list[Cell | str]] = [[title, value] for title, value in training_rows(params.training)]
+    usual = training_rows(params.training)
+    settings: list[list[Cell | str]] = [[title, value] for title, value in usual]
+    own: list[list[Cell | str]] = [
+        [name, title, value]
+        for name in params.models
+        for (title, value), (_, other) in zip(training_rows(params.training_of(name)), usual, strict=True)
+        if value != other
+    ]
     return [
         Plot("workflow", drawings.workflow(study), "From images to this report."),
         Plot("networks", drawings.networks(study), "The networks that are compared."),
@@ -102,6 +111,11 @@ def setup(context: Context) -> list[Block]:
             ["Backbone", "Architecture", "Activation", "Strides", "Pretrained"], backbones, "Backbones.", sortable=False
         ),
         Table(["Setting", "Value"], [*settings, ["Seed", str(params.seed)]], "Training of each fit.", sortable=False),
+        *(
+            [Table(["Model", "Setting", "Value"], own, "What single models have otherwise.", sortable=False)]
+            if own
+            else []
+        ),
     ]
 
 

@@ -185,7 +185,7 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
 
 def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: Params, results: Path) -> ModelResults:
     protocol = params.datasets[task].protocol
-    settings = settings_of(backbone, params.backbones[backbone], params.models[model], params.training, None)
+    settings = settings_of(backbone, params.backbones[backbone], params.models[model], params.training_of(model), None)
     fits = []
     for repeat in folds.repeats:
         for fold in folds.folds:

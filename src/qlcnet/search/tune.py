@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qlcnet.config import Params, Training, fingerprint
+from qlcnet.config import Params, fingerprint
 from qlcnet.data.streams import stream
 from qlcnet.fit.code import LOADED
 from qlcnet.fit.identity import numerics_of
@@ -69,7 +69,7 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     fold = data.folds.folds[0]
     spec = FitSpec(
         task, backbone, model, 0, fold, params.seed, with_whole_path(params.backbones[backbone], root),
-        params.models[model], params.training, device_of(params),
+        params.models[model], params.training_of(model), device_of(params),
     )  # fmt: skip
     study.optimize(lambda trial: _score(trial, spec, data, params), n_trials=trials, catch=(RuntimeError, ValueError))
     return _summary(study, params)
@@ -83,7 +83,7 @@ def known_searches(storage: JournalStorage) -> set[str]:
 def study_name(params: Params, task: str, root: Path, model: str, backbone: str) -> str:
     """Task, network and a fingerprint of all that decides a trial's score: trials under one name can be compared."""
     decides = {
-        "training": params.training,
+        "training": params.training_of(model),
         "model": params.models[model],
         "backbone": params.backbones[backbone],
         "pretrained": weights_digest(backbone, params.backbones[backbone], root),
@@ -91,7 +91,7 @@ def study_name(params: Params, task: str, root: Path, model: str, backbone: str)
         "seed": params.seed,
         "data": data_of(root, task, params.models[model].stored).digests,
         "code": LOADED.whole,
-        "numerics": numerics_of(device_of(params), params.training.precision),
+        "numerics": numerics_of(device_of(params), params.training_of(model).precision),
     }
     return f"{task}/{backbone}/{model}/{fingerprint(decides)[:8]}"
 
@@ -131,8 +131,7 @@ def _score(trial: optuna.Trial, spec: FitSpec, data: FitData, params: Params) ->
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    training = Training.model_validate({**params.training.model_dump(exclude_unset=True), **drawn})
-    result = fit_fold(replace(spec, training=training), data, on_epoch)
+    result = fit_fold(replace(spec, training=spec.training.with_changes(drawn)), data, on_epoch)
     return result.history[-1][metric]
 
 
