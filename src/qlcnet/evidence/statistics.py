@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from qlcnet.compiled import compiled
 from qlcnet.evidence.metrics import METRICS, check_predictions, losses, one_hot, predicted_classes
 
 LANES = 16  # resamples a pass: their int32 weights of one image fill one cache line
@@ -117,7 +117,7 @@ def _areas(rows: np.ndarray, positive: np.ndarray, last: np.ndarray, weights: np
     return np.where(pairs > 0, twice_area / (2.0 * pairs), np.nan)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _weighted_areas(rows, positive, last, weights):  # type: ignore[no-untyped-def]  # pragma: no cover  # compiled
     """Twice the weighted Mann-Whitney area, and positive x negative pairs: int64 (lanes,), nothing is rounded."""
     lanes = weights.shape[1]

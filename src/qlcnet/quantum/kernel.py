@@ -12,7 +12,6 @@ are the same on every machine and for every number of threads. For each band of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import llvmlite.binding  # type: ignore[import-untyped]
@@ -21,6 +20,8 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from qlcnet.compiled import compiled
 
 F32, U8, U16, U32, U64, I32 = np.float32, np.uint8, np.uint16, np.uint32, np.uint64, np.int32
 
@@ -65,14 +66,6 @@ class KernelWorkspace(NamedTuple):
     planes: NDArray[Any]  # (planes x room,)
     sums: NDArray[Any]  # (outputs, room)
     packed: NDArray[np.uint32]  # (2 x room,): four outputs of a position as stored
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """numba's njit without the interpreter lock, cached on disk where a writable place for the cache exists."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # "cannot cache function: no locator available": read-only installation and home
-        return numba.njit(nogil=True)(function)
 
 
 def _has_half_instructions() -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qlcnet.quantum.kernel import compiled
+from qlcnet.compiled import compiled
 
 U64 = np.uint64
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
