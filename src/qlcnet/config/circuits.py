@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from qlcnet.config.section import Probability, Section
+from qlcnet.config.section import Probability, Section, Seed
 
 QUBITS = 4  # of a circuit on a 2 x 2 patch: 0 top left, 1 top right, 2 bottom left, 3 bottom right
 WORDS = 2**QUBITS - 1  # products of Pauli-Z on them, which fix the joint distribution of their bits
@@ -33,19 +33,21 @@ class Circuit(Section):
     ansatz: Literal["none", "random", "entangled"] = "random"
     layers: int = Field(default=1, ge=1, le=8)
     rotations: int = Field(default=4, ge=1, le=64)  # random ansatz: rotations a layer
-    seed: int = Field(default=42, ge=0)  # of the ansatz: angles, and gates where random
+    seed: Seed = 42  # of the ansatz: angles, and gates where random
     colour: Literal["grey", "channels"] = "grey"  # one circuit on the grey image, or one on each colour channel
-    stride: int = Field(default=1, ge=1)
+    stride: int = Field(default=1, ge=1, le=512)
     padding: Literal["same", "valid"] | Annotated[int, Field(ge=0, le=8)] = "same"  # repeats the border pixels
     # exact: the polynomial on all cores; torch: the same on an accelerator, if there is one; pennylane: every patch
     engine: Literal["exact", "torch", "pennylane"] = "exact"
     device: str = "default.qubit"  # a PennyLane device; noise needs default.mixed, chosen by itself
-    device_shots: int | None = Field(default=None, ge=1)  # of each evaluation on the grid that fixes the polynomial
+    device_shots: int | None = Field(
+        default=None, ge=1, le=10**9
+    )  # of each evaluation on the grid that fixes the polynomial
     tolerance: float = Field(default=1e-8, gt=0, le=1)  # of that polynomial, checked against the device
     noise: Noise = Noise()
-    shots: int | None = Field(default=None, ge=1)  # None: exact expectation values
+    shots: int | None = Field(default=None, ge=1, le=10**9)  # None: exact expectation values
     shots_drawn: Literal["stored", "fresh"] = "stored"  # once, or again each epoch
-    shots_seed: int = Field(default=42, ge=0)
+    shots_seed: Seed = 42
     storage: Literal["float16", "uint8"] = "float16"
 
     def channels(self, colours: int) -> int:

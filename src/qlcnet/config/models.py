@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
 from qlcnet.config.circuits import Noise
-from qlcnet.config.section import Section
+from qlcnet.config.section import Section, Seed
 
 HEADS = ("linear", "bottleneck", "quantum", "sine")
 NECK = frozenset({"qubits", "normalise"})
@@ -27,7 +27,7 @@ class Head(Section):
     ansatz: Literal["ry", "random", "entangled"] = "ry"  # ry: the paper's, one trainable RY a qubit
     layers: int = Field(default=1, ge=1, le=4)
     rotations: int = Field(default=4, ge=1, le=64)  # random ansatz: rotations a layer
-    seed: int = Field(default=42, ge=0)  # random ansatz: which gates
+    seed: Seed = 42  # random ansatz: which gates
     noise: Noise = Noise()
 
     @model_validator(mode="after")

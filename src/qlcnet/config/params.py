@@ -11,7 +11,7 @@ from qlcnet.config.channels import Channels
 from qlcnet.config.circuits import Circuit
 from qlcnet.config.data import Task
 from qlcnet.config.models import Backbone, Input, Model
-from qlcnet.config.section import Name, Section, TaskName
+from qlcnet.config.section import Name, Section, Seed, TaskName
 from qlcnet.config.training import Training
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -21,7 +21,9 @@ class Report(Section):
     """What the report shows and how its intervals are drawn."""
 
     title: str = "Does the quantum part help?"
-    bootstrap: int = Field(default=1000, ge=100)  # resamples of the out-of-fold table for the 95 % intervals
+    bootstrap: int = Field(
+        default=1000, ge=100, le=100_000
+    )  # resamples of the out-of-fold table for the 95 % intervals
     examples: int = Field(default=4, ge=1, le=16)  # images a class in the example figure
 
 
@@ -65,7 +67,7 @@ class Params(Section):
     be hours later (test_what_dvc_asks_for_is_required).
     """
 
-    seed: int = Field(ge=0)
+    seed: Seed
     datasets: dict[TaskName, Task] = Field(min_length=1)
     circuits: dict[Name, Circuit]
     channels: dict[Name, Channels]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from qlcnet.config.params import Params
+from qlcnet.config.strict_yaml import StrictYAMLError, read_yaml
 
 # what to write where a required key is missing
 EXAMPLES = {
@@ -24,6 +24,9 @@ EXAMPLES = {
 }
 
 
+LONGEST = 100  # characters shown of what was given
+
+
 class ParamsError(ValueError):
     """params.yaml cannot be used; the message names each key, what was given and what is allowed."""
 
@@ -32,11 +35,11 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and validate a params file. Raises ParamsError naming every wrong key."""
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path)
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run in the project's folder, or `qlcnet study use demo`") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not valid YAML: {error}") from None
+    except (StrictYAMLError, OSError) as error:
+        raise ParamsError(f"{path}: {error}") from None
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: expected keys such as `datasets:` and `models:`, found {type(raw).__name__}")
     return parse_params(raw, str(path))
@@ -75,7 +78,7 @@ def _explain(item: Mapping[str, Any]) -> str:
         part for i, part in enumerate(loc) if part != "[key]" and not (i and loc[i - 1] == "source" and i == 3)
     )
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key (given {item['input']!r}); remove it or correct its spelling"
+        return f"{key}: unknown key (given {_given(item)}); remove it or correct its spelling"
     example = EXAMPLES.get(loc[-1]) if loc else None
     if item["type"] == "missing":
         return f"{key}: missing" + (f"; write `{example}`" if example else "")
@@ -83,4 +86,17 @@ def _explain(item: Mapping[str, Any]) -> str:
         return f"{key}: empty; write `{example}`"
     if item["type"] == "value_error":
         return f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"])
-    return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]} (given {item['input']!r})"
+    return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]} (given {_given(item)}){_hint(item)}"
+
+
+def _given(item: Mapping[str, Any]) -> str:
+    """What was written, at most 100 characters of it."""
+    text = repr(item["input"])
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+
+
+def _hint(item: Mapping[str, Any]) -> str:
+    """YAML takes some words for something else."""
+    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float):
+        return "; if it is a word, write it in quotes"
+    return ""

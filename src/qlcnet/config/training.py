@@ -21,8 +21,8 @@ class Augmentation(Section):
 class Training(Section):
     """How one fold is fitted."""
 
-    epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=64, ge=2)
+    epochs: int = Field(default=10, ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=2, le=65_536)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
