@@ -74,7 +74,7 @@ def test_study_list_show_use(project: Path, capsys: pytest.CaptureFixture[str]) 
     }
     assert main(["study", "show", "breastmnist"]) == 0
     assert capsys.readouterr().out == (project / "studies/breastmnist.yaml").read_text()
-    assert main(["study", "use", "breastmnist"]) == 0
+    assert main(["study", "use", "breastmnist", "--force"]) == 0
     assert (project / "params.yaml").read_text() == (project / "studies/breastmnist.yaml").read_text()
 
 

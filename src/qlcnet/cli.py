@@ -83,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     study = _command(commands, "study", "ready-made params.yaml files", "qlcnet study use paper-dermamnist", _study)
     study.add_argument("action", choices=("list", "show", "use"))
     study.add_argument("name", nargs="?", help="a name that `qlcnet study list` prints")
+    study.add_argument("--force", action="store_true", help="use: also over uncommitted edits of params.yaml")
 
     store = _command(commands, "store", "look after finished fits", "qlcnet store export fits.tar", _store)
     store.add_argument("action", choices=("list", "prune", "export", "import", "adopt"))
@@ -215,7 +216,7 @@ def _study(options: argparse.Namespace) -> int:
     if options.action == "show":
         print(read_preset(options.name), end="")
         return 0
-    print(use_preset(options.name))
+    print(use_preset(options.name, options.force))
     return 0
 
 

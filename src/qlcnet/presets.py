@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qlcnet import git
 from qlcnet.config import load_params
 from qlcnet.paths import Project
 from qlcnet.whole import write_whole
 
 
 class PresetError(ValueError):
-    """There is no such preset; the message lists those there are."""
+    """A preset cannot be used; the message says why, or lists those there are."""
 
 
 def _folder() -> Path:
@@ -34,9 +35,28 @@ def read_preset(name: str) -> str:
     return (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def use_preset(name: str) -> str:
-    """Copy a preset to params.yaml (git keeps the old one); returns what to do next."""
+def _has_edits(project: Project) -> bool:
+    """Whether params.yaml is neither what git has of it nor a preset. Without git only presets are known."""
+    if not project.params.is_file():
+        return False
+    own = project.params.read_bytes()
+    if any(path.read_bytes() == own for path in project.presets.glob("*.yaml")):
+        return False
+    return git.differs(project.root, (project.params.name,)) is not False
+
+
+def use_preset(name: str, force: bool = False) -> str:
+    """Copy a preset to params.yaml; returns what to do next.
+
+    Raises PresetError where params.yaml holds edits that neither git nor a preset has, unless `force`.
+    """
     text = read_preset(name)
     load_params(_folder() / f"{name}.yaml")
-    write_whole(Project.find().params, text)
+    project = Project.find()
+    if not force and _has_edits(project):
+        raise PresetError(
+            f"{project.params} has edits that are not committed, and would be overwritten: commit it, copy it to "
+            f"studies/, or add --force"
+        )
+    write_whole(project.params, text)
     return f"params.yaml is now {name}; `qlcnet plan` says how long it takes, `dvc repro` runs it"
