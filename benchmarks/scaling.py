@@ -193,7 +193,7 @@ def make_study(root: Path, epochs: int, folds: int) -> Params:
     (paths.quanvolved / "ry").mkdir(parents=True)
     np.save(paths.quanvolved / "ry" / "channels.npy", rng.standard_normal((count, 28, 28, 4)).astype(np.float16))
     shape, evaluations = (count, 28, 28, 4), Evaluations(executed=81, hardware=784)
-    card = ChannelCard("ry", "circuit", shape, Decode(1.0, 0.0), None, "made up", evaluations)
+    card = ChannelCard("ry", "circuit", image_set.digest, "", shape, Decode(1.0, 0.0), None, "made up", evaluations)
     card.write(paths.quanvolved / "ry")
     return params
 

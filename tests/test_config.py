@@ -11,6 +11,7 @@ import yaml
 from qlcnet.config import Input, Params, ParamsError, Task, canonical, fingerprint, load_params, parse_params
 
 MINE = {"kind": "file", "path": "mine.npy", "md5": "0" * 32}
+DIGITS = {"source": {"kind": "digits", "size": 16}}  # of the demo
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 
 
@@ -162,6 +163,21 @@ def test_the_committed_params_are_the_demo() -> None:
         ("models/hybrid/training", {"momentum": 0.8}, "models.hybrid.training: the optimizer `adam` does not read"),
         ("models/hybrid/training", {"device": "cpu"}, "models.hybrid.training: `device` is one for all models"),
         ("models/hybrid/training", 3, "models.hybrid.training: input should be a valid dictionary (given 3)"),
+        (
+            "datasets/more",
+            {**DIGITS, "images_of": "none"},
+            "datasets.more.images_of: no other task 'none' under `datasets`",
+        ),
+        (
+            "datasets/more",
+            {**DIGITS, "images_of": "more"},
+            "images_of: no other task 'more' under `datasets` (there: digits)",
+        ),
+        (
+            "datasets/more",
+            {"source": {"kind": "digits"}, "images_of": "digits"},
+            "datasets.more.source: is not that of digits, whose images it shares; write `source: &digits {...}` there",
+        ),
         ("circuits", None, "circuits: empty; write `circuits: {}`"),
         ("training", None, "training: empty; write `training: {}`"),
         (
@@ -277,6 +293,19 @@ def test_a_model_has_its_own_keys_of_training() -> None:
     )
     assert params.training_of("adam").optimizer == "adam"
     assert params.training_of("adam").momentum == 0.9, "which adam does not read"
+
+
+def test_tasks_share_images_by_a_yaml_anchor(tmp_path: Path) -> None:
+    demo = (STUDIES / "demo.yaml").read_text().replace("source: {kind", "source: &digits {kind")
+    more = "  few: {source: *digits, images_of: digits, images_per_class: 20}\n"
+    (tmp_path / "params.yaml").write_text(demo.replace("\ncircuits:", f"{more}\ncircuits:"))
+    tasks = load_params(tmp_path / "params.yaml").datasets
+    assert tasks["few"].images_of == "digits"
+    assert tasks["few"].source == tasks["digits"].source
+    chain = "  fewer: {source: *digits, images_of: few}\n"
+    (tmp_path / "params.yaml").write_text(demo.replace("\ncircuits:", f"{more}{chain}\ncircuits:"))
+    with pytest.raises(ParamsError, match=r"fewer\.images_of: few shares the images of digits itself; write digits"):
+        load_params(tmp_path / "params.yaml")
 
 
 def test_params_are_immutable() -> None:

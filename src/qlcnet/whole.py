@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -64,6 +65,23 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def share_file(file: Path, target: Path) -> None:
+    """A hard link in the place of `target`, or a copy across file systems.
+
+    Beside, then renamed: to copy onto a name that another process has just linked would write into its file.
+    """
+    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(file.resolve(), beside)  # of what a symbolic link leads to
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES):
+            raise
+        shutil.copyfile(file, beside)
+    beside.replace(target)
+    beside.unlink(missing_ok=True)  # a rename onto another link of the same file does nothing
 
 
 def _sync(path: Path) -> None:

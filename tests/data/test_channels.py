@@ -10,11 +10,12 @@ import pytest
 
 from qlcnet.config import Circuit, Data, FileChannels, parse_params
 from qlcnet.data import channels
-from qlcnet.data.channel_card import ChannelCard, Decode, Evaluations
+from qlcnet.data.channel_card import ChannelCard, Decode, Evaluations, Made
 from qlcnet.data.channels import make_channels, quanvolve
 from qlcnet.data.imageset import DataError, ImageSet
 from qlcnet.data.partfile import md5_of
 from qlcnet.data.search_path import Fetcher
+from qlcnet.data.sharing import recipe_of
 from qlcnet.paths import Project
 from qlcnet.quantum import storage
 from tests.params import REQUIRED
@@ -30,11 +31,18 @@ NOWHERE = Fetcher(Data(), Path())
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "spots"
-    folder.mkdir()
     rng = np.random.default_rng(0)
-    np.save(folder / "images.npy", rng.integers(0, 256, (N, H, W, 3), dtype=np.uint8))
-    np.save(folder / "labels.npy", rng.integers(0, 3, N))
+    return save_images(
+        tmp_path_factory.mktemp("raw") / "spots",
+        rng.integers(0, 256, (N, H, W, 3), dtype=np.uint8),
+        rng.integers(0, 3, N),
+    )
+
+
+def save_images(folder: Path, images: np.ndarray, labels: np.ndarray | None = None) -> Path:
+    """An image set of three classes, as `fetch` leaves it."""
+    labels = np.zeros(len(images), np.int64) if labels is None else labels
+    ImageSet(images, labels, np.full(len(images), "train"), ("a", "b", "c")).save(folder)
     return folder
 
 
@@ -63,15 +71,26 @@ def test_folder_holds_channels_cards_and_preview(made: Path) -> None:
     ],
 )
 def test_a_card_says_how_to_read_what_is_stored(
-    made: Path, name: str, shape: tuple[int, ...], decode: Decode, shots: int | None, hardware: int, channels: int
+    raw: Path,
+    made: Path,
+    name: str,
+    shape: tuple[int, ...],
+    decode: Decode,
+    shots: int | None,
+    hardware: int,
+    channels: int,
 ) -> None:
     card = ChannelCard.read(made / name)
     assert np.load(made / name / "channels.npy").shape == shape
-    assert card == ChannelCard(name, "circuit", shape, decode, shots, card.digest, Evaluations(81, hardware))
+    images, recipe = ImageSet.load(raw).digest, recipe_of(CIRCUITS[name])
+    assert card == ChannelCard(
+        name, "circuit", images, recipe, shape, decode, shots, card.digest, Evaluations(81, hardware)
+    )
     assert card.channels == channels
     assert len(card.digest) == 64
     assert json.loads((made / name / "card.json").read_text()) == {
-        "name": name, "kind": "circuit", "shape": list(shape), "shots": shots, "digest": card.digest,
+        "name": name, "kind": "circuit", "images": images, "recipe": recipe,
+        "shape": list(shape), "shots": shots, "digest": card.digest,
         "decode": {"scale": decode.scale, "offset": decode.offset},
         "evaluations": {"executed": 81, "hardware": hardware},
     }  # fmt: skip
@@ -113,14 +132,12 @@ def test_bytes_are_the_same_again_and_for_other_chunks(
 
 
 def test_failure_leaves_what_was_there(raw: Path, made: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "raw" / "spots"
-    broken.mkdir(parents=True)
-    np.save(broken / "images.npy", np.zeros((3, 1, 1, 1), np.uint8))
+    broken = save_images(tmp_path / "raw" / "spots", np.zeros((3, 1, 1, 1), np.uint8))
     before = sorted(made.rglob("*"))
     with pytest.raises(ValueError, match="at least 2 x 2"):
         make_channels(broken, CIRCUITS, made, NOWHERE)
     assert sorted(made.rglob("*")) == before
-    with pytest.raises(FileNotFoundError, match="run `qlcnet fetch nothing` first"):
+    with pytest.raises(DataError, match="run `qlcnet fetch nothing`, or `dvc repro`"):
         make_channels(tmp_path / "nothing", CIRCUITS, made, NOWHERE)
 
 
@@ -158,7 +175,8 @@ def test_a_file_is_stored_as_it_is(
     assert np.array_equal(stored, values.reshape(*shape[:3], -1))
     assert stored.dtype == np.dtype(values.dtype.name)
     card = ChannelCard.read(out)
-    assert card == ChannelCard("mine", "file", stored.shape, Decode(1.0, 0.0), None, card.digest, Evaluations(0, 0))
+    made = Made(stored.shape, Decode(1.0, 0.0), None, card.digest, Evaluations(0, 0))
+    assert card == ChannelCard("mine", "file", ImageSet.load(raw).digest, recipe_of(section), *made)
     assert sorted(p.name for p in out.iterdir()) == ["card.json", "channels.npy"]
     assert (out.parent / "preview.png").is_file()
     assert channels._shown(out, [0, 2]).limits == (stored[[0, 2]].min(), stored[[0, 2]].max())
@@ -211,7 +229,7 @@ def test_the_stage_makes_what_params_name(raw: Path, tmp_path: Path) -> None:
     """Beside a circuit, from the search path of params.yaml."""
     images = np.load(raw / "images.npy")
     section = save(tmp_path / "files", images)
-    ImageSet(images, np.zeros(N, np.int64), np.full(N, "train"), ("spot",)).save(Project(tmp_path).raw("spots"))
+    save_images(Project(tmp_path).raw("spots"), images)
     params = parse_params(
         {
             **REQUIRED,

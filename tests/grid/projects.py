@@ -61,7 +61,9 @@ def make_project(root: Path, images: int = 60, side: int = 16, epochs: int = 2, 
     np.save(folder / "channels.npy", channels)
     digest = hashlib.sha256(channels.tobytes()).hexdigest()
     evaluations = Evaluations(executed=81, hardware=side * side)
-    ChannelCard("ry", "circuit", channels.shape, Decode(1.0, 0.0), None, digest, evaluations).write(folder)
+    ChannelCard(
+        "ry", "circuit", image_set.digest, "", channels.shape, Decode(1.0, 0.0), None, digest, evaluations
+    ).write(folder)
     return params
 
 

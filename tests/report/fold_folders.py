@@ -62,9 +62,17 @@ def make_study(root: Path, params: Params | None = None, images: int = 120, seed
             folder = root / "data/quanvolved" / task / name
             folder.mkdir(parents=True)
             shape = (len(image_set), 28, 28, 2)
-            ChannelCard(name, section.kind, shape, Decode(1.0, 0.0), None, fingerprint(name), Evaluations(0, 0)).write(
-                folder
-            )
+            ChannelCard(
+                name,
+                section.kind,
+                image_set.digest,
+                "",
+                shape,
+                Decode(1.0, 0.0),
+                None,
+                fingerprint(name),
+                Evaluations(0, 0),
+            ).write(folder)
         make_facts(params, task, image_set).write(root / "results/folds" / task)
         for backbone in params.backbones:
             for model in params.models:
@@ -116,7 +124,9 @@ def make_circuit(folder: Path, name: str, images: ImageSet, params: Params) -> N
     circuit = params.circuits[name]
     shape = (len(images), *images.images.shape[1:3], 4)
     evaluations = Evaluations(executed=81, hardware=shape[1] * shape[2])
-    card = ChannelCard(name, "circuit", shape, Decode(1.0, 0.0), None, fingerprint(name), evaluations)
+    card = ChannelCard(
+        name, "circuit", images.digest, "", shape, Decode(1.0, 0.0), None, fingerprint(name), evaluations
+    )
     card.write(folder / name)
     found = {  # what quantum.quanvolve writes, but for the gates and the polynomial
         "name": name,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from qlcnet.config.section import Name, Section
+from qlcnet.config.section import Name, Section, TaskName
 
 
 class DigitsSource(Section):
@@ -87,8 +87,9 @@ class Protocol(Section):
 
 
 class Task(Section):
-    """One key of `datasets`: a source with a protocol."""
+    """One key of `datasets`: a source with a protocol. `images_of`: the task whose images and channels it shares."""
 
     source: Source
+    images_of: TaskName | None = None
     protocol: Protocol = Protocol()
     images_per_class: int | None = Field(default=None, ge=2)  # a random subset, drawn by `split`; None: all images

@@ -100,6 +100,24 @@ class Params(Section):
                 self._check_input(f"models.{name}.inputs", one)
         return self
 
+    @model_validator(mode="after")
+    def _images_are_shared_by_name_and_in_fact(self) -> Params:
+        for name, task in self.datasets.items():
+            if (other := task.images_of) is None:
+                continue
+            key = f"datasets.{name}.images_of"
+            if other not in self.datasets or other == name:
+                known = ", ".join(one for one in self.datasets if one != name) or "none"
+                raise ValueError(f"{key}: no other task {other!r} under `datasets` (there: {known})")
+            if (origin := self.datasets[other].images_of) is not None:
+                raise ValueError(f"{key}: {other} shares the images of {origin} itself; write {origin}")
+            if task.source != self.datasets[other].source:  # which DVC asks for, see dvc.yaml
+                raise ValueError(
+                    f"datasets.{name}.source: is not that of {other}, whose images it shares; "
+                    f"write `source: &{other} {{...}}` there, and here `source: *{other}`"
+                )
+        return self
+
     def training_of(self, model: str) -> Training:
         """How a model is trained: `training` with the model's own keys in place. parse_params has checked it."""
         return self.training.with_changes(self.models[model].training)

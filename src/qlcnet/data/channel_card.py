@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qlcnet.config import QUBITS, WORDS
 from qlcnet.whole import write_synced
@@ -30,16 +30,29 @@ class Evaluations:
     hardware: int
 
 
+class Made(NamedTuple):
+    """What a maker of channels says of them: the last fields of their card."""
+
+    shape: tuple[int, ...]
+    decode: Decode
+    shots: int | None
+    digest: str
+    evaluations: Evaluations
+
+
 @dataclass(frozen=True)
 class ChannelCard:
     """Of one folder data/quanvolved/<task>/<name>, whose channels.npy has this `shape` (N, H, W, C).
 
-    kind: CIRCUIT, or the kind under `channels`. shots: None, or how many are drawn again in every
+    kind: CIRCUIT, or the kind under `channels`. images: digest of the image set that they are of. recipe: fingerprint
+    of the section that says how they are made (data.sharing). shots: None, or how many are drawn again in every
     epoch from what is stored: the products of Pauli-Z (quantum.fresh_shots). digest: of the array and how it is stored.
     """
 
     name: str
     kind: str
+    images: str
+    recipe: str
     shape: tuple[int, ...]
     decode: Decode
     shots: int | None

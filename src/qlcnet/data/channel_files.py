@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlcnet.config import FileChannels
-from qlcnet.data.channel_card import ARRAY, ChannelCard, Decode, Evaluations
+from qlcnet.data.channel_card import ARRAY, Decode, Evaluations, Made
 from qlcnet.data.download import KnownFile
 from qlcnet.data.imageset import DataError
 from qlcnet.data.search_path import Fetcher
@@ -19,9 +19,7 @@ TYPES = ("uint8", "float16", "float32")  # stored as they are: value = stored
 ADVICE = "If a file that was found is the one you mean, declare its MD5 under `md5` of this channel in params.yaml."
 
 
-def make_of_file(
-    name: str, section: FileChannels, images: NDArray[np.uint8], folder: Path, fetcher: Fetcher
-) -> ChannelCard:
+def make_of_file(name: str, section: FileChannels, images: NDArray[np.uint8], folder: Path, fetcher: Fetcher) -> Made:
     """Copy a file of the search path, checked, to channels.npy. Raises DataError saying what is wrong with it."""
     path = Path(section.path).expanduser()
     try:
@@ -37,7 +35,7 @@ def make_of_file(
         digest = write_array(folder / ARRAY, shape, dtype, fill, f"channel {name}")
     except DataError as error:
         raise DataError(f"channels.{name}: {error}") from error
-    return ChannelCard(name, section.kind, shape, Decode(1.0, 0.0), None, digest, Evaluations(0, 0))
+    return Made(shape, Decode(1.0, 0.0), None, digest, Evaluations(0, 0))
 
 
 def open_array(path: Path, images: int) -> NDArray[Any]:

@@ -2,86 +2,102 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qlcnet.config import QUBITS, WORDS, Channels, Circuit, Params
-from qlcnet.data.channel_card import ARRAY, CIRCUIT, ChannelCard, Decode, Evaluations
+from qlcnet.data.channel_card import ARRAY, CIRCUIT, ChannelCard, Made
 from qlcnet.data.channel_files import make_of_file
+from qlcnet.data.channels_of_circuits import make_of_circuit, still_made_by
+from qlcnet.data.imageset import ImageSet
 from qlcnet.data.preview import Shown, choose_examples, draw_preview
 from qlcnet.data.search_path import Fetcher
+from qlcnet.data.sharing import is_whole, link_files, recipe_of
 from qlcnet.paths import Project
 from qlcnet.quantum.circuits import all_words, single_words
-from qlcnet.quantum.quanvolution import prepare
-from qlcnet.quantum.quanvolve import circuit_runs, write_circuit
 from qlcnet.whole import whole_folder
+
+log = logging.getLogger("qlcnet")
+
+Sections = Mapping[str, Circuit | Channels]
+Images = NDArray[np.uint8]
+
+
+class Maker(NamedTuple):
+    """make: (name, section, images, folder, search path) -> what the card says, with channels.npy in the folder.
+
+    still_makes: (name, section, images, folder) -> whether today's code gives what once was made of the same.
+    """
+
+    make: Callable[[str, Any, Images, Path, Fetcher], Made]
+    still_makes: Callable[[str, Any, Images, Path], bool]
+
+
+MAKERS: dict[str, Maker] = {
+    CIRCUIT: Maker(make_of_circuit, still_made_by),
+    "file": Maker(make_of_file, lambda name, section, images, folder: True),  # its MD5 is part of the section
+}
 
 
 def quanvolve(task: str, params: Params, root: Path) -> Path:
     """Make the channels of all `circuits` and `channels` for a task; returns data/quanvolved/<task>.
 
-    Raises DataError or ValueError for what cannot be used, FileNotFoundError where the task is not fetched.
+    Raises DataError for images or files, ValueError for circuits that cannot be.
     """
     project = Project(root)
-    fetcher = Fetcher(params.data, root)
-    make_channels(project.raw(task), {**params.circuits, **params.channels}, project.channels(task), fetcher)
+    sections: Sections = {**params.circuits, **params.channels}
+    other = params.datasets[task].images_of
+    shared = project.channels(other) if other else None
+    make_channels(project.raw(task), sections, project.channels(task), Fetcher(params.data, root), shared)
     return project.channels(task)
 
 
-def make_channels(raw_folder: Path, sections: Mapping[str, Circuit | Channels], out: Path, fetcher: Fetcher) -> None:
+def make_channels(
+    raw_folder: Path, sections: Sections, out: Path, fetcher: Fetcher, shared: Path | None = None
+) -> None:
     """Write out/<name>/{channels.npy, card.json} and what is known of their maker for every name, and out/preview.png.
 
-    `raw_folder` holds images.npy (uint8 N x H x W x 1 or 3) and perhaps labels.npy. `out` appears whole or not at all.
+    `raw_folder` holds an image set. `out` appears whole or not at all. `shared`: such a folder of another task, from
+    which is linked what would be made here.
     """
-    images = _open_images(raw_folder)
+    images = ImageSet.load(raw_folder)
     with whole_folder(out) as folder:
         for name, section in sections.items():
             (folder / name).mkdir()
-            make = MAKERS[CIRCUIT if isinstance(section, Circuit) else section.kind]
-            make(name, section, images, folder / name, fetcher).write(folder / name)
+            if shared and would_be_made(shared / name, name, section, images):
+                link_files(shared / name, folder / name)
+                log.info("channels %s: those of %s", name, shared.name)
+                continue
+            made = MAKERS[kind_of(section)].make(name, section, images.images, folder / name, fetcher)
+            ChannelCard(name, kind_of(section), images.digest, recipe_of(section), *made).write(folder / name)
         if sections:
-            _write_preview(raw_folder, images, list(sections), folder)
+            _write_preview(images, list(sections), folder)
 
 
-def make_of_circuit(
-    name: str, section: Circuit, images: NDArray[np.uint8], folder: Path, fetcher: Fetcher
-) -> ChannelCard:
-    """The circuit on every patch: channels.npy, circuit.json, circuit.qasm."""
-    quanvolution = prepare(section)
-    digest = write_circuit(images, name, quanvolution, folder)
-    executed = quanvolution.evaluations + quanvolution.tally.patches
-    return ChannelCard(
-        name,
-        CIRCUIT,
-        quanvolution.stored_shape(images.shape),
-        Decode(quanvolution.storage.scale, quanvolution.storage.offset),
-        quanvolution.fresh_shots,
-        digest,
-        Evaluations(executed, circuit_runs(quanvolution, images.shape)),
-    )
+def would_be_made(folder: Path, name: str, section: Circuit | Channels, images: ImageSet) -> bool:
+    """Whether these channels of another task are whole, and what would be made of these images, byte by byte."""
+    try:
+        card = ChannelCard.read(folder)
+    except (OSError, ValueError):
+        return False
+    if (card.name, card.kind, card.images, card.recipe) != (name, kind_of(section), images.digest, recipe_of(section)):
+        return False
+    return is_whole(folder, card) and MAKERS[card.kind].still_makes(name, section, images.images, folder)
 
 
-# kind -> (name, section, images, folder, search path) -> card, with channels.npy in the folder
-Maker = Callable[[str, Any, NDArray[np.uint8], Path, Fetcher], ChannelCard]
-MAKERS: dict[str, Maker] = {CIRCUIT: make_of_circuit, "file": make_of_file}
+def kind_of(section: Circuit | Channels) -> str:
+    """The key of MAKERS."""
+    return CIRCUIT if isinstance(section, Circuit) else section.kind
 
 
-def _open_images(raw_folder: Path) -> NDArray[np.uint8]:
-    path = raw_folder / "images.npy"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run `qlcnet fetch {raw_folder.name}` first, or `dvc repro`")
-    images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return images
-
-
-def _write_preview(raw_folder: Path, images: NDArray[np.uint8], names: list[str], folder: Path) -> None:
-    labels = raw_folder / "labels.npy"
-    rows = choose_examples(np.load(labels) if labels.is_file() else None, len(images))
-    shown = np.stack([images[row] for row in rows])
+def _write_preview(images: ImageSet, names: list[str], folder: Path) -> None:
+    rows = choose_examples(images.labels, len(images))
+    shown = np.stack([images.images[row] for row in rows])
     draw_preview(shown, {name: _shown(folder / name, rows) for name in names}, folder / "preview.png")
 
 

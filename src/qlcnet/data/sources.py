@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from qlcnet.data.imageset import DataError, ImageStream
 from qlcnet.data.medmnist_info import class_names_of, entry_of, file_of
 from qlcnet.data.npz import open_npz
 from qlcnet.data.search_path import Fetcher
+from qlcnet.data.sharing import link_images, recipe_of
 from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
@@ -29,12 +31,17 @@ def fetch(task_name: str, task: Task, data: Data, root: Path, patience: Patience
     """Bring the images of a task to `root`/data/raw/<task_name>/ and return that folder.
 
     Nothing is used before its checksum is right; the folder appears whole or not at all, and the same source gives
-    the same bytes wherever it was found. Raises DataError.
+    the same bytes wherever it was found; they are linked from the task that `images_of` names, if it has them. Raises
+    DataError.
     """
     folder = Project(root).raw(task_name)
     try:
+        if task.images_of and link_images(task.source, Project(root).raw(task.images_of), folder):
+            log.info("%s: the images of %s, in %s", task_name, task.images_of, folder)
+            return folder
         stream = SOURCES[task.source.kind](task.source, Fetcher(data, root, patience))
-        stream.save(folder)
+        about = {**stream.about, "recipe": recipe_of(task.source, stream.about["checksum"])}
+        replace(stream, about=about).save(folder)
     except DataError as error:
         raise DataError(f"datasets.{task_name}: {error}") from error
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import json
 import logging
@@ -21,7 +20,7 @@ import psutil
 
 from qlcnet.fit.fold_folder import CONFIG, FILES, PROVENANCE, DamagedError, config_text, read_provenance
 from qlcnet.fit.soundness import digest_of, problem_in, problem_of
-from qlcnet.whole import sync_folder, whole_file, write_synced
+from qlcnet.whole import share_file, sync_folder, whole_file, write_synced
 
 log = logging.getLogger("qlcnet")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
@@ -81,7 +80,7 @@ class FoldStore:
         beside.mkdir()
         for name in FILES:
             if name != CONFIG:
-                _share(self.path(former) / name, beside / name)
+                share_file(self.path(former) / name, beside / name)
         for name, content in ((CONFIG, text), (PROVENANCE, config_text(known))):
             write_synced(beside / name, content)
             (beside / name).chmod(0o444)
@@ -120,7 +119,7 @@ class FoldStore:
             raise StoreError(f"the stored fit {fingerprint} is damaged ({problem}); run the same command again")
         destination.mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            _share(self.path(fingerprint) / name, destination / name)
+            share_file(self.path(fingerprint) / name, destination / name)
 
     def entries(self) -> Iterator[Entry]:
         """All fits, by name. What cannot be read is left out, with a warning."""
@@ -201,23 +200,6 @@ class FoldStore:
             pid = folder.name.rpartition("-")[2]
             if pid.isdigit() and not psutil.pid_exists(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _share(file: Path, target: Path) -> None:
-    """A hard link in the place of `target`, or a copy across file systems.
-
-    Beside, then renamed: to copy onto a name that another process has just linked would write into the store.
-    """
-    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    beside.unlink(missing_ok=True)
-    try:
-        os.link(file, beside)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES):
-            raise
-        shutil.copyfile(file, beside)
-    beside.replace(target)
-    beside.unlink(missing_ok=True)  # a rename onto another link of the same file does nothing
 
 
 def _members(archive: Path, tar: tarfile.TarFile) -> dict[str, dict[str, tarfile.TarInfo]]:

@@ -66,8 +66,8 @@ def write_array(
     """
     from tqdm import tqdm
 
-    digest = hashlib.sha256(json.dumps([list(shape), dtype.name, shots]).encode())
-    step = max(1, CHUNK_BYTES // (int(np.prod(shape[1:])) * dtype.itemsize))
+    digest = _start_digest(shape, dtype, shots)
+    step = _rows_a_chunk(shape, dtype)
     buffers = [np.empty((min(step, shape[0]), *shape[1:]), dtype) for _ in range(2)]
     with (
         path.open("wb") as file,
@@ -95,6 +95,23 @@ def write_array(
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
+
+
+def digest_array(array: NDArray[Any], shots: int | None = None) -> str:
+    """What `write_array` returned when it wrote this array."""
+    digest, step = _start_digest(array.shape, array.dtype, shots), _rows_a_chunk(array.shape, array.dtype)
+    for first in range(0, len(array), step):
+        digest.update(np.ascontiguousarray(array[first : first + step]).reshape(-1).view(np.uint8).data)
+        let_go(array)
+    return digest.hexdigest()
+
+
+def _start_digest(shape: tuple[int, ...], dtype: np.dtype[Any], shots: int | None) -> hashlib._Hash:
+    return hashlib.sha256(json.dumps([list(shape), dtype.name, shots]).encode())
+
+
+def _rows_a_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return max(1, CHUNK_BYTES // (int(np.prod(shape[1:])) * dtype.itemsize))
 
 
 def let_go(array: NDArray[Any]) -> None:
