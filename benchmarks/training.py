@@ -134,7 +134,7 @@ def ours(width: str, turns: Turns) -> None:
     """accelerate() and QuickAdam."""
     from qlcnet.fit import fitting
 
-    fitting._be_quiet_and_exact()
+    fitting.be_quiet_and_exact()
     loop(width, turns, fast=True)
 
 
@@ -153,7 +153,7 @@ def ours_lightning(width: str, turns: Turns) -> None:
     from qlcnet.models.fast.accelerate import accelerate
     from qlcnet.models.module import Classifier
 
-    fitting._be_quiet_and_exact()
+    fitting.be_quiet_and_exact()
     how = Training(epochs=1000, batch_size=BATCH, augmentation=Augmentation(crop_padding=PADDING))
     images, quantum, labels = made_up_images()
     inputs = [InputArray("image", torch.from_numpy(images)), InputArray("quanv:ry", torch.from_numpy(quantum))]
