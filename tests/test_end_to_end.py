@@ -100,6 +100,13 @@ def test_repro_runs_the_study_once_and_then_only_what_changed(tmp_path: Path) ->
     )
     report = (folder / "results/report.html").read_text()
     assert "hybrid" in report
+    # DVC compares the few numbers alone, under short names, and they are in git
+    metrics = json.loads(run("dvc", "metrics", "show", "--json", cwd=folder))[""]["data"]
+    assert list(metrics) == ["results/metrics.json"]
+    hybrid = metrics["results/metrics.json"]["data"]["digits"]["lcnet_035"]["hybrid"]
+    assert hybrid["accuracy"] == pytest.approx(models["hybrid"]["accuracy"]["oof"], abs=1e-4)
+    in_git = run("git", "ls-files", "--others", "--exclude-standard", "results", cwd=folder).split()
+    assert in_git == ["results/curves.csv", "results/metrics.json", "results/summary.json"]
     runs = tracked(folder)
     assert [status for status, _ in runs] == ["FINISHED"] * 6, "2 models, 2 folds each"
     first = fits(folder)

@@ -35,13 +35,19 @@ LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))  # class curves beyond the number of
 
 
 def by_backbone(
-    summaries: Mapping[tuple[str, str], ModelSummary], metric: str, baseline: float | None, width: float = 4.9
+    summaries: Mapping[tuple[str, str], ModelSummary],
+    metric: str,
+    order: Sequence[str],
+    baseline: float | None,
+    width: float = 4.9,
 ) -> Figure:
     """A metric over backbones as categories, one colour a model: mean of folds +- sd, as in the paper's figures 6 to 9.
 
-    `summaries`: by (backbone, model). With one fit there is no sd: then the bar is the 95 % interval.
+    `summaries`: by (backbone, model). `order`: the study's models, also those that are not there, so that a model has
+    one colour in all figures. With one fit there is no sd: then the bar is the 95 % interval.
     """
-    backbones, models = (list(dict.fromkeys(key[i] for key in summaries)) for i in (0, 1))
+    backbones = list(dict.fromkeys(backbone for backbone, _ in summaries))
+    models = [model for model in order if any(name == model for _, name in summaries)]
     figure, (axes,) = make_figure(width, 3.5)
     step = min(0.17, 0.72 / max(1, len(models)))
     for i in range(0, len(backbones), 2):  # bands, so that each point is seen to belong to its backbone
@@ -53,7 +59,7 @@ def by_backbone(
         mean = np.array([estimate.fold_mean for estimate in found])
         axes.errorbar(
             x, mean, yerr=np.array([error_bar(estimate) for estimate in found]).T,
-            color=colour_of(position), marker=marker_of(position), label=model,
+            color=colour_of(order.index(model)), marker=marker_of(order.index(model)), label=model,
             linestyle="none", elinewidth=1.6, capsize=3.5, capthick=1.6,
         )  # fmt: skip
     if baseline is not None:
@@ -66,8 +72,8 @@ def by_backbone(
     axes.set_title(METRIC_TITLES[metric])
     handles, names = axes.get_legend_handles_labels()
     last = [i for i, name in enumerate(names) if name == MAJORITY]  # matplotlib lists lines before error bars
-    order = [i for i in range(len(names)) if i not in last] + last
-    figure.legend([handles[i] for i in order], [names[i] for i in order], loc="outside lower center", ncols=4)
+    shown = [i for i in range(len(names)) if i not in last] + last
+    figure.legend([handles[i] for i in shown], [names[i] for i in shown], loc="outside lower center", ncols=4)
     return figure
 
 
@@ -139,12 +145,15 @@ def rocs(models: Mapping[str, RocCurves], class_names: Sequence[str]) -> Figure:
     return figure
 
 
-def training(models: Mapping[str, Mapping[str, LearningCurve]]) -> Figure:
-    """Loss, accuracy and macro AUC by epoch: mean over fits, band of one sd, from curves by model and column."""
+def training(models: Mapping[str, Mapping[str, LearningCurve]], order: Sequence[str]) -> Figure:
+    """Loss, accuracy and macro AUC by epoch: mean over fits, band of one sd, from curves by model and column.
+
+    `order`: the study's models, as for `by_backbone`.
+    """
     figure, panels = make_figure(10.0, 3.2, 1, 3)
     for axes, metric in zip(panels, TRAINING, strict=True):
-        for position, curves in enumerate(models.values()):
-            colour = colour_of(position)
+        for model, curves in models.items():
+            colour = colour_of(order.index(model))
             for part, line in (("train", (0, (3, 1.5))), ("val", "-")):
                 curve = curves[f"{part}_{metric}"]
                 width, alpha = (1.2, 0.07) if part == "train" else (1.9, 0.16)
@@ -154,7 +163,7 @@ def training(models: Mapping[str, Mapping[str, LearningCurve]]) -> Figure:
         axes.set_title(METRIC_TITLES[metric])
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles = [Line2D([], [], color=colour_of(position), label=model) for position, model in enumerate(models)]
+    handles = [Line2D([], [], color=colour_of(order.index(model)), label=model) for model in models]
     handles += [
         Line2D([], [], color=MUTED, label="validation"),
         Line2D([], [], color=MUTED, linestyle=(0, (3, 1.5)), label="training"),

@@ -139,13 +139,13 @@ def _headline(context: Context, task: TaskResults) -> Table:
 
 
 def _by_backbone(context: Context, task: TaskResults) -> Iterator[Plot]:
-    classes = len(task.images.class_names)
+    classes, order = len(task.images.class_names), list(context.study.params.models)
     baselines = {"accuracy": task.majority_share, "balanced_accuracy": 1 / classes}
     several = len(next(iter(task.results.values())).fits) > 1
     bars = "mean of folds, bars one standard deviation (ddof 1)" if several else "bars: 95 % bootstrap interval"
     for metric in ("accuracy", "auc_macro", "balanced_accuracy", "auc_micro"):
         width = 10.0 if _is_wide(task) else 4.9
-        figure = plots.by_backbone(context.summaries[task.name], metric, baselines.get(metric), width)
+        figure = plots.by_backbone(context.summaries[task.name], metric, order, baselines.get(metric), width)
         title = plots.METRIC_TITLES[metric]
         yield Plot(f"{task.name}-{metric}-by-backbone", figure, f"{task.name}: {title} by backbone, {bars}.")
 
@@ -220,6 +220,7 @@ def curves(context: Context) -> list[Block]:
 
 def training(context: Context) -> list[Block]:
     """Loss, accuracy and macro AUC by epoch."""
+    order = list(context.study.params.models)
     blocks: list[Block] = [
         Text(
             "Mean over fits, bands one standard deviation. Training values (dashed) are collected while the weights "
@@ -232,7 +233,7 @@ def training(context: Context) -> list[Block]:
             fits = counted(len(next(iter(models.values())).fits), "fit")
             caption = f"{name}, {backbone}: training and validation by epoch, mean ± sd over {fits}."
             blocks.append(
-                _details(task, backbone, [Plot(f"{name}-{backbone}-training", plots.training(found), caption)])
+                _details(task, backbone, [Plot(f"{name}-{backbone}-training", plots.training(found, order), caption)])
             )
     return blocks
 
