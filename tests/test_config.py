@@ -141,7 +141,7 @@ def test_the_committed_params_are_the_demo() -> None:
         ("datasets/digits/protocol/folds", 1, "datasets.digits.protocol.folds"),
         ("datasets/digits/protocol", {"kind": "official", "grouped": True}, "`grouped` has no meaning"),
         ("datasets/digits/protocol", {"kind": "official", "folds": 5}, "digits.protocol: `folds` has no meaning"),
-        ("training/momentum", 0.9, "training: the optimizer `adam` does not read `momentum`"),
+        ("training", {"optimizer": "adam", "momentum": 0.9}, "training: the optimizer `adam` does not read `momentum`"),
         ("backbones/lcnet_050", {"strides": [2, 2, 2, 2, 3]}, "backbones.lcnet_050.strides"),
         ("backbones/LCNet 050", {}, "backbones"),
         (
@@ -160,7 +160,11 @@ def test_the_committed_params_are_the_demo() -> None:
             {"augmentation": {"crop": 1}},
             "models.hybrid.training.augmentation.crop: unknown key",
         ),
-        ("models/hybrid/training", {"momentum": 0.8}, "models.hybrid.training: the optimizer `adam` does not read"),
+        (
+            "models/hybrid/training",
+            {"optimizer": "adam", "momentum": 0.8},
+            "models.hybrid.training: the optimizer `adam`",
+        ),
         ("models/hybrid/training", {"device": "cpu"}, "models.hybrid.training: `device` is one for all models"),
         ("models/hybrid/training", 3, "models.hybrid.training: input should be a valid dictionary (given 3)"),
         (
