@@ -286,7 +286,11 @@ def test_a_real_fit_that_raises_leaves_the_others(tmp_path: Path) -> None:
 def running(root: Path) -> Iterator[subprocess.Popen[str]]:
     """The grid of `root` in a process group of its own; checks that none of the group outlives the block."""
     command = [sys.executable, "-m", "tests.grid.projects", str(root)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        # where the tests run in the background (`make test &`), the shell has Ctrl-C ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     members: list[psutil.Process] = []
     try:
         process.members = members  # type: ignore[attr-defined]
