@@ -79,10 +79,10 @@ INSTRUCTIONS = {
     "SVE": {"sve"},
     "NEON": {"asimd"},
 }
-# Set, they change which instructions torch and its libraries take: they are recorded with every fit.
+# Set, they change which instructions torch and its libraries take: they are recorded with every fit. Not among them:
+# CUBLAS_WORKSPACE_CONFIG, which Lightning sets itself, so that a worker has it after its first fit.
 NUMERIC_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
-    "CUBLAS_WORKSPACE_CONFIG",
     "DNNL_MAX_CPU_ISA",
     "MKL_CBWR",
     "MKL_DEBUG_CPU_TYPE",
