@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from qlcnet.data.batches import InputArray
-from qlcnet.fit.fitting import TEST, VALIDATION, fit_fold
+from qlcnet.fit.fitting import fit_fold
+from qlcnet.fit.fold_folder import TEST, VALIDATION
 from qlcnet.fit.spec import FitResult
 from qlcnet.models.module import DivergedError
 from tests.fit.tiny_fits import CLASSES, IMAGES, SIDE, make_data, make_spec

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from qlcnet.fit.fitting import VALIDATION, fit_fold, predict
-from qlcnet.fit.fold_folder import PREDICTIONS, files_of
+from qlcnet.fit.fitting import fit_fold, predict
+from qlcnet.fit.fold_folder import PREDICTIONS, VALIDATION, files_of
 from qlcnet.fit.identity import settings_of
 from qlcnet.fit.loading import load_fit
 from tests.fit.tiny_fits import CLASSES, make_data, make_spec

@@ -21,9 +21,8 @@ class Report(Section):
     """What the report shows and how its intervals are drawn."""
 
     title: str = "Does the quantum part help?"
-    bootstrap: int = Field(
-        default=1000, ge=100, le=100_000
-    )  # resamples of the out-of-fold table for the 95 % intervals
+    # resamples of the out-of-fold table for the 95 % intervals
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
     examples: int = Field(default=4, ge=1, le=16)  # images a class in the example figure
 
 

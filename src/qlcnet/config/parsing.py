@@ -22,8 +22,6 @@ EXAMPLES = {
     "backbones": "backbones: {lcnet_050: {}}",
     "training": "training: {}",
 }
-
-
 LONGEST = 100  # characters shown of what was given
 
 

@@ -7,9 +7,8 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Name = Annotated[
-    str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)
-]  # becomes a folder, a DVC target and an MLflow tag
+# becomes a folder, a DVC target and an MLflow tag
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
 
 
 def _without_dot(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from qlcnet.whole import whole_folder
+from qlcnet.whole import whole_folder, write_synced
 
 PARTS = ("train", "val", "test")  # of the official split, in the order in which the images are stored
 CHUNK = 16 << 20  # bytes of images held while a set is hashed or written
@@ -113,10 +113,8 @@ class ImageStream:
                     np.save(file, column, allow_pickle=False)
                     _sync(file)
             names = {"class_names": list(self.class_names), "digest": digest, "shape": [int(n) for n in self.shape]}
-            with (beside / "about.json").open("w", encoding="utf-8", newline="\n") as text:
-                json.dump({**self.about, **names}, text, sort_keys=True, indent=1, ensure_ascii=False)
-                text.write("\n")
-                _sync(text)
+            text = json.dumps({**self.about, **names}, sort_keys=True, indent=1, ensure_ascii=False)
+            write_synced(beside / "about.json", text + "\n")
 
     def _write_images(self, path: Path) -> str:
         """Write the .npy piece by piece (plain writes: a full disk is an error, in a memory map it is a crash)."""

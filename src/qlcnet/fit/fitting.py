@@ -21,13 +21,13 @@ from torch import nn
 from qlcnet.data.batches import Batches
 from qlcnet.fit.computed_on import computed_on
 from qlcnet.fit.data import FitData
+from qlcnet.fit.fold_folder import TEST, VALIDATION
 from qlcnet.fit.prepare import Prepared, prepare
 from qlcnet.fit.spec import FitResult, FitSpec
 from qlcnet.models.epoch_metrics import Scored
 from qlcnet.models.module import Classifier, DivergedError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
-VALIDATION, TEST = 0, 1  # `part` of a prediction
 
 OnEpoch = Callable[[Mapping[str, float]], None]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONFIG, HISTORY, PREDICTIONS, WEIGHTS = "config.json", "history.csv", "predictions.safetensors", "weights.safetensors"
 PROVENANCE = "provenance.json"  # seconds, host, commit: in the store only, never in a DVC output
 FILES = (CONFIG, HISTORY, PREDICTIONS, WEIGHTS)
-
+VALIDATION, TEST = 0, 1  # `part` of a row of predictions.safetensors
 
 REMEDY = "remove its folder and run `qlcnet train` of its task: that fit is then fitted again"
 

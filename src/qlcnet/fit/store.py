@@ -60,33 +60,32 @@ class FoldStore:
 
     def put(self, fingerprint: str, files: Mapping[str, bytes], provenance: Mapping[str, Any]) -> Path:
         """Keep a fit. One that is there already wins: two writers of one fingerprint write the same."""
-        vouched = {**provenance, "config": digest_of(files[CONFIG])}
-        contents = {**files, PROVENANCE: config_text(vouched).encode()}
-        beside = self._beside(fingerprint)
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        for name, content in contents.items():
-            write_synced(beside / name, content)
-            (beside / name).chmod(0o444)  # hard-linked into results/: an edit there must not reach the store
-        return self._commit(beside, fingerprint)
+        return self._commit(self._begin(fingerprint), fingerprint, files, provenance)
 
     def keep_as(self, former: str, fingerprint: str, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> Path:
         """Keep a fit under another fingerprint and config.json too; large files are shared, the former one stays."""
-        text = config_text(config)
         known = {**read_provenance(self.path(former)), **provenance, "adopted_from": former}
-        known["config"] = digest_of(text.encode())
-        beside = self._beside(fingerprint)
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
+        beside = self._begin(fingerprint)
         for name in FILES:
             if name != CONFIG:
                 share_file(self.path(former) / name, beside / name)
-        for name, content in ((CONFIG, text), (PROVENANCE, config_text(known))):
-            write_synced(beside / name, content)
-            (beside / name).chmod(0o444)
-        return self._commit(beside, fingerprint)
+        return self._commit(beside, fingerprint, {CONFIG: config_text(config).encode()}, known)
 
-    def _commit(self, beside: Path, fingerprint: str) -> Path:
+    def _begin(self, fingerprint: str) -> Path:
+        """An empty folder in which this process writes a fit."""
+        beside = self._beside(fingerprint)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        return beside
+
+    def _commit(
+        self, beside: Path, fingerprint: str, files: Mapping[str, bytes], provenance: Mapping[str, Any]
+    ) -> Path:
+        """Write `files` and a provenance that vouches for config.json, and let the folder take its place."""
+        vouched = {**provenance, "config": digest_of(files[CONFIG])}
+        for name, content in {**files, PROVENANCE: config_text(vouched).encode()}.items():
+            write_synced(beside / name, content)
+            (beside / name).chmod(0o444)  # hard-linked into results/: an edit there must not reach the store
         sync_folder(beside)
         final = self.path(fingerprint)
         try:

@@ -12,10 +12,9 @@ from safetensors.numpy import load_file
 
 from qlcnet.evidence.metrics import check_predictions
 from qlcnet.evidence.oof import OOFError, OOFTable, check_coverage
-from qlcnet.fit.fold_folder import PREDICTIONS
+from qlcnet.fit.fold_folder import PREDICTIONS, TEST, VALIDATION
 from qlcnet.fit.task_facts import TaskFacts
 
-VALIDATION, TEST = 0, 1  # `part` of a row of predictions.safetensors
 # Which part is scored. The set's own split has a test part, and its validation part is watched in training.
 SCORED_PART = {"pooled-cv": VALIDATION, "train-cv": VALIDATION, "official": TEST}
 _REPEAT, _FOLD = re.compile(r"repeat-(\d+)$"), re.compile(r"fold-(\d+)$")

@@ -22,7 +22,6 @@ from qlcnet.search.journal import open_journal
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.storages import JournalStorage
 
     from qlcnet.data.fold_table import FoldTable
     from qlcnet.fit.data import FitData
@@ -56,16 +55,16 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     data.folds = inner_folds(data.folds)
     name = study_name(params, task, root, model, backbone)
     storage = open_journal(Project(root).state / "tuning", name)
-    there = len(optuna.load_study(study_name=name, storage=storage).trials) if name in known_searches(storage) else 0
     study = optuna.create_study(
         study_name=name,
         storage=storage,
-        # a stream of its own for each time it goes on: else the same settings would be drawn again
-        sampler=optuna.samplers.TPESampler(seed=stream(params.seed, "tune", there) % 2**32),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER),
         direction="maximize",
         load_if_exists=True,
     )
+    # a stream of its own for each time it goes on: else the same settings would be drawn again
+    seed = stream(params.seed, "tune", len(study.trials)) % 2**32
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
     fold = data.folds.folds[0]
     spec = FitSpec(
         task, backbone, model, 0, fold, params.seed, with_whole_path(params.backbones[backbone], root),
@@ -73,11 +72,6 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     )  # fmt: skip
     study.optimize(lambda trial: _score(trial, spec, data, params), n_trials=trials, catch=(RuntimeError, ValueError))
     return _summary(study, params)
-
-
-def known_searches(storage: JournalStorage) -> set[str]:
-    """Names of the searches that a journal holds."""
-    return {study.study_name for study in storage.get_all_studies()}
 
 
 def study_name(params: Params, task: str, root: Path, model: str, backbone: str) -> str:
