@@ -214,7 +214,8 @@ def run_study(root: Path, params: Params, workers: int) -> dict[str, Any]:
         paths, channels = DataPaths.of(root, "made-up"), channels_of(params)
         opened = time.perf_counter()
         keeper = Keeper.of(grid, store, {}, workers)
-        run_grid(grid.todo, lambda on_event: LocalEngine(paths, channels, workers, on_event), keeper, [clock])
+        scratch = Path(folder) / "tmp"
+        run_grid(grid.todo, lambda on_event: LocalEngine(paths, channels, workers, on_event, scratch), keeper, [clock])
         fits = {fit.fingerprint: fit for fit in finished_fits(store)}
     first = min(clock.start.values())
     order = sorted(fits, key=lambda key: -fits[key].predicted_seconds)

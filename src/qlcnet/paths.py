@@ -74,6 +74,11 @@ class Project:
         return self.state / "folds"
 
     @property
+    def scratch(self) -> Path:
+        """Temporary folders of processes that run."""
+        return self.state / "tmp"
+
+    @property
     def mlruns(self) -> Path:
         """The folder of the local tracking store."""
         return self.shared / "mlruns"

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from qlcnet import git, machine
+from qlcnet import git
 from qlcnet.config import Params
-from qlcnet.cost.room import auto_workers, deal
-from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
-from qlcnet.grid.engine import Engine, OnEvent
-from qlcnet.grid.grid import DECIDING, Grid, channels_of, link_results, plan_grid
+from qlcnet.grid.engines import engine_for
+from qlcnet.grid.grid import DECIDING, Grid, link_results, plan_grid
 from qlcnet.grid.keeper import Keeper
-from qlcnet.grid.local import LocalEngine
 from qlcnet.grid.progress import ProgressBar
 from qlcnet.grid.run import GridError, run_grid
 from qlcnet.paths import Project
@@ -46,7 +42,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
     try:
         keeper = Keeper.of(grid, store, {"commit": commit, "dirty": dirty}, workers)
         try:
-            run_grid(grid.todo, _engine_for(params, grid, root, keeper, workers, scheduler), keeper, [bar, tracker])
+            run_grid(grid.todo, engine_for(params, grid, root, keeper, workers, scheduler), keeper, [bar, tracker])
         except GridError as error:
             if error.failures:  # the report can show the models that are whole, and name the others
                 link_results(grid, store, Project(root).fits, error.failures)
@@ -66,25 +62,3 @@ def plan_sound_grid(params: Params, task: str, root: Path, store: FoldStore) -> 
     for fingerprint, problem in damaged.items():
         store.set_aside(fingerprint, problem)
     return plan_grid(params, task, root, store) if damaged else grid
-
-
-def _engine_for(
-    params: Params, grid: Grid, root: Path, keeper: Keeper, workers: int | None, scheduler: str | None
-) -> Callable[[OnEvent], Engine]:
-    """What opens the engine when the first fit is to run, and again after its workers died."""
-    paths, channels, device = DataPaths.of(root, grid.task), channels_of(params), grid.specs[0].device
-    if scheduler:
-        from qlcnet.grid.cluster.engine import DaskEngine
-
-        weights = dict.fromkeys(w for spec in grid.todo if isinstance(w := spec.backbone.pretrained, str))
-        return lambda on_event: DaskEngine(scheduler, paths, channels, on_event, tuple(weights), device)
-
-    def open_local(on_event: OnEvent) -> Engine:
-        needs = grid.most_memory({name: expected.work for name, expected in keeper.expected.items()})
-        copied = paths.size(channels) if device == "cuda" else 0
-        todo = len(keeper.expected)
-        count = min(workers or auto_workers(todo, device, needs, copied), todo)
-        gpus = deal(machine.accelerators(), count, needs + copied) if device == "cuda" else []
-        return LocalEngine(paths, channels, count, on_event, gpus)
-
-    return open_local

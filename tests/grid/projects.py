@@ -22,6 +22,7 @@ from qlcnet.grid.grid import Grid, channels_of, plan_grid
 from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.local import LocalEngine
 from qlcnet.grid.run import run_grid
+from qlcnet.paths import Project
 from tests.params import REQUIRED
 
 TASK = "squares"
@@ -126,7 +127,8 @@ def run_locally(root: Path, params: Params, listener: Any, workers: int = 2) -> 
     grid, store = plan(params, root)
     paths, channels = DataPaths.of(root, TASK), channels_of(params)
     keeper = Keeper.of(grid, store, {})
-    run_grid(grid.todo, lambda on_event: LocalEngine(paths, channels, workers, on_event), keeper, [listener])
+    scratch = Project(root).scratch
+    run_grid(grid.todo, lambda on_event: LocalEngine(paths, channels, workers, on_event, scratch), keeper, [listener])
     return grid, store
 
 

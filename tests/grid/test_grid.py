@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -283,11 +285,12 @@ def test_a_real_fit_that_raises_leaves_the_others(tmp_path: Path) -> None:
 
 
 @contextmanager
-def running(root: Path) -> Iterator[subprocess.Popen[str]]:
+def running(root: Path, temporary: Path) -> Iterator[subprocess.Popen[str]]:
     """The grid of `root` in a process group of its own; checks that none of the group outlives the block."""
     command = [sys.executable, "-m", "tests.grid.projects", str(root)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
         # where the tests run in the background (`make test &`), the shell has Ctrl-C ignored, and children inherit that
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
@@ -315,28 +318,35 @@ def wait_for(process: subprocess.Popen[str], *kinds: str) -> list[str]:
     return words
 
 
-def test_ctrl_c_kill_9_and_a_dead_worker_cost_only_running_fits(reference: Reference, tmp_path: Path) -> None:
+def test_ctrl_c_kill_9_and_a_dead_worker_cost_only_running_fits(
+    reference: Reference, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     make_project(tmp_path)
-    store = tmp_path / ".qlcnet" / "folds"
+    store, scratch = tmp_path / ".qlcnet" / "folds", tmp_path / ".qlcnet" / "tmp"
+    temporary = Path(tempfile.mkdtemp())  # not below tmp_path: the names of Unix sockets are short
+    request.addfinalizer(lambda: shutil.rmtree(temporary))
 
-    with running(tmp_path) as process:
+    with running(tmp_path, temporary) as process:
         wait_for(process, "finished", "epoch")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
         assert process.wait(timeout=30) == 130
+    assert [*scratch.iterdir(), *temporary.glob("pymp-*")] == []
     after_ctrl_c = {path.name: path.stat().st_mtime_ns for path in store.iterdir() if path.name[0] != "."}
     assert 1 <= len(after_ctrl_c) < 6
 
-    with running(tmp_path) as process:
+    with running(tmp_path, temporary) as process:
         wait_for(process, "finished", "epoch")
         process.kill()
         assert process.wait(timeout=30) == -signal.SIGKILL
+    assert len([*scratch.iterdir(), *temporary.glob("pymp-*")]) == 2
     after_kill = {path.name: path.stat().st_mtime_ns for path in store.iterdir() if path.name[0] != "."}
     assert after_ctrl_c.items() < after_kill.items()
 
-    with running(tmp_path) as process:
+    with running(tmp_path, temporary) as process:
         victim = int(wait_for(process, "started")[1])
         os.kill(victim, signal.SIGKILL)
         assert process.wait(timeout=120) == 0
+    assert [*scratch.iterdir(), *temporary.glob("pymp-*")] == []
     kept = plan(reference.params, tmp_path)[1]
     assert after_kill.items() <= {path.name: path.stat().st_mtime_ns for path in store.iterdir()}.items()
     assert bytes_of(kept) == bytes_of(reference.store)

@@ -23,6 +23,7 @@ from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import NotPreparedError
 from qlcnet.grid.grid import Grid, channels_of, plan_grid
 from qlcnet.grid.local import LocalEngine
+from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
 COMPARED = (PREDICTIONS, HISTORY, WEIGHTS)
@@ -96,7 +97,7 @@ def refit_here(params: Params, root: Path, workers: int) -> Refit:
 
     def refit(grid: Grid, specs: list[FitSpec]) -> dict[str, FitResult]:
         paths, channels = DataPaths.of(root, grid.task), channels_of(params)
-        engine = LocalEngine(paths, channels, min(workers, len(specs)), lambda event: None)
+        engine = LocalEngine(paths, channels, min(workers, len(specs)), lambda event: None, Project(root).scratch)
         try:
             futures = {spec.fingerprint: engine.submit(spec) for spec in specs}
             results = {}

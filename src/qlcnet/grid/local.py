@@ -8,14 +8,15 @@ import threading
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.grid.engine import EngineError, OnEvent
 from qlcnet.grid.worker import run_fit
 from qlcnet.grid.worker_process import end_with_the_parent, worker_context
+from qlcnet.scratch import scratch_folder
 
 log = logging.getLogger("qlcnet")
 
@@ -41,7 +42,7 @@ def _run_local(spec: FitSpec, paths: DataPaths, channels: tuple[str, ...], answe
     try:
         result.save(path)
     except OSError as error:
-        raise EngineError(f"cannot write a fit's result: {error}; make room, or set TMPDIR") from None
+        raise EngineError(f"cannot write a fit's result: {error}; make room there") from None
     return str(path)
 
 
@@ -65,7 +66,8 @@ def _take(answer: Future[str], result: Future[FitResult]) -> None:
 class LocalEngine:
     """Worker processes from a forkserver that has imported torch, timm and Lightning once; one torch thread each.
 
-    `devices`: the accelerator of each worker (room.deal), which then sees no other.
+    `scratch`: where a folder is made through which results come. `devices`: the accelerator of each worker
+    (room.deal), which then sees no other.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class LocalEngine:
         channels: Collection[str],
         workers: int,
         on_event: OnEvent,
+        scratch: Path,
         devices: Sequence[str] = (),
     ) -> None:
         self.paths, self.channels, self.workers = paths, tuple(channels), workers
@@ -83,7 +86,8 @@ class LocalEngine:
         hands = self._context.SimpleQueue()  # a worker takes its device when it starts
         for device in devices or [""] * workers:
             hands.put(device)
-        self._answers = TemporaryDirectory(prefix="qlcnet-")
+        self._scratch = ExitStack()
+        self._answers = str(self._scratch.enter_context(scratch_folder(scratch)))
         self._pool = ProcessPoolExecutor(workers, self._context, _start_worker, (self._events, hands))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -96,7 +100,7 @@ class LocalEngine:
         """Queue one fit."""
         result: Future[FitResult] = Future()
         try:
-            answer = self._pool.submit(_run_local, spec, self.paths, self.channels, self._answers.name)
+            answer = self._pool.submit(_run_local, spec, self.paths, self.channels, self._answers)
         except BrokenProcessPool as error:  # a worker died meanwhile
             result.set_exception(error)
         else:
@@ -109,7 +113,7 @@ class LocalEngine:
         for process in processes:
             process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._answers.cleanup()
+        self._scratch.close()
         if not abort:  # a worker killed while it wrote an event has taken the queue's lock along: a put would hang
             self._events.put(None)
             self._reader.join(timeout=10)

@@ -7,10 +7,14 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import tempfile
 import threading
+from functools import cache
+from multiprocessing.util import get_temp_dir
+from pathlib import Path
 from typing import Any
 
-from qlcnet import machine
+from qlcnet import machine, scratch
 
 PRELOADED = "qlcnet.grid.preload"
 HUGE_PAGES = "glibc.malloc.hugetlb=1"  # of GLIBC_TUNABLES
@@ -30,7 +34,19 @@ def worker_context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOADED])
+    _own_the_sockets()
     return context
+
+
+@cache
+def _own_the_sockets() -> object:
+    """Mark the folder of multiprocessing's sockets, which a kill leaves behind, and remove those of dead processes.
+
+    It stays in the system's temporary folder: below a deep path a Unix socket's name is too long. Returns the lock,
+    which frees itself when nobody holds it.
+    """
+    scratch.sweep(Path(tempfile.gettempdir()).glob("pymp-*"))
+    return scratch.own(Path(get_temp_dir()))
 
 
 def end_with_the_parent() -> None:
