@@ -77,6 +77,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--workers", help="fits at a time: a number, or auto (default: execution.workers of params.yaml)"
     )
     train.add_argument("--scheduler", help="address of a Dask scheduler (default: execution.scheduler of params.yaml)")
+    train.add_argument(
+        "--only",
+        action="append",
+        metavar="FIT",
+        help="these fits alone, kept for the whole run: lcnet_050/hybrid/repeat-0/fold-0, or '*/hybrid/*/fold-0'",
+    )
 
     _command(commands, "report", "metrics, tables, figures and the HTML report", "qlcnet report", _report)
 
@@ -95,6 +101,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--check", type=int, default=3, metavar="N", help="adopt: fit so many again, and compare (default 3)"
     )
     store.add_argument("--seed", type=int, default=0, help="adopt: which ones (default 0)")
+
+    rehearse = _command(
+        commands,
+        "rehearse",
+        "train every model on two batches of one's own images, before hours are spent",
+        "qlcnet rehearse digits",
+        _rehearse,
+    )
+    rehearse.add_argument("task", nargs="?", help="a key of `datasets` in params.yaml (default: each)")
+    rehearse.add_argument("--workers", help="models at a time (default: execution.workers of params.yaml)")
 
     plan = _command(commands, "plan", "fits to do, predicted time, memory and disk", "qlcnet plan --workers 8", _plan)
     plan.add_argument("--workers", help="predict for so many workers (default: those of this machine)")
@@ -174,11 +190,15 @@ def _quanvolve(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from qlcnet.train import train_task
+    from qlcnet.train import train_only, train_task
 
     project, params, _ = _task(options)
-    workers = options.workers or params.execution.workers
-    train_task(params, options.task, project.root, _workers(workers), options.scheduler or params.execution.scheduler)
+    workers = _workers(options.workers or params.execution.workers)
+    scheduler = options.scheduler or params.execution.scheduler
+    if options.only:
+        print(train_only(params, options.task, project.root, options.only, workers, scheduler))
+    else:
+        train_task(params, options.task, project.root, workers, scheduler)
     return 0
 
 
@@ -263,6 +283,26 @@ def _adopt(options: argparse.Namespace, project: Project, store: FoldStore) -> i
     result = adopt(params, project.root, store, options.check, refit, options.seed)
     print(result)
     return 1 if result.differ else 0
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    from qlcnet.config import load_params
+    from qlcnet.paths import Project
+    from qlcnet.rehearse import rehearse
+
+    if options.task:
+        project, params, _ = _task(options)
+        tasks = [options.task]
+    else:
+        project = Project.find()
+        params = load_params(project.params)
+        tasks = list(params.datasets)
+    workers, failed = _workers(options.workers or params.execution.workers), 0
+    for task in tasks:
+        result = rehearse(params, task, project.root, workers)
+        print(result)
+        failed += bool(result.failures)
+    return 1 if failed else 0
 
 
 def _plan(options: argparse.Namespace) -> int:

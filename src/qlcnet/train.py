@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from qlcnet import git
 from qlcnet.config import Params
+from qlcnet.fit.fold_folder import read_history
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.engines import engine_for
-from qlcnet.grid.grid import DECIDING, Grid, link_results, plan_grid
+from qlcnet.grid.grid import DECIDING, Grid, link_results, only, plan_grid
 from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.progress import ProgressBar
 from qlcnet.grid.run import GridError, run_grid
+from qlcnet.grid.text import table
 from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
@@ -36,11 +40,10 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
         len(grid.specs) - len(grid.todo),
         len(grid.todo),
     )
-    commit, dirty = git.head(root), git.differs(root, DECIDING)
     bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
     tracker = GridTracker(grid, root, store)
     try:
-        keeper = Keeper.of(grid, store, {"commit": commit, "dirty": dirty}, workers)
+        keeper = Keeper.of(grid, store, _provenance(root), workers)
         try:
             run_grid(grid.todo, engine_for(params, grid, root, keeper, workers, scheduler), keeper, [bar, tracker])
         except GridError as error:
@@ -52,6 +55,34 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
     finally:
         bar.close()
         tracker.close()
+
+
+def train_only(
+    params: Params, task: str, root: Path, patterns: Sequence[str], workers: int | None, scheduler: str | None
+) -> str:
+    """Fit those folds of `task` alone that some pattern names (grid.only) and the store lacks; returns a table of them.
+
+    They are kept in the store, where the whole stage finds them; `results/` and the tracking store wait for that.
+    """
+    store = FoldStore(Project(root).store)
+    grid = only(plan_sound_grid(params, task, root, store), patterns)
+    log.info("%s: %d of the fits, %d to do", task, len(grid.specs), len(grid.todo))
+    keeper = Keeper.of(grid, store, _provenance(root), workers)
+    bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
+    try:
+        run_grid(grid.todo, engine_for(params, grid, root, keeper, workers, scheduler), keeper, [bar])
+    finally:
+        bar.close()
+    rows = [["fit", "val accuracy", "val macro AUC", "folder"]]
+    for spec in grid.specs:
+        folder = store.path(spec.fingerprint)
+        last = read_history(folder)[-1]
+        rows.append([spec.name, f"{last['val_accuracy']:.3f}", f"{last['val_auc_macro']:.3f}", str(folder)])
+    return table(rows)
+
+
+def _provenance(root: Path) -> dict[str, Any]:
+    return {"commit": git.head(root), "dirty": git.differs(root, DECIDING)}
 
 
 def plan_sound_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:

@@ -29,8 +29,9 @@ from qlcnet.fit.store import FoldStore
 from qlcnet.grid import forecast
 from qlcnet.grid.forecast import make_forecast
 from qlcnet.grid.grid import channels_of
-from qlcnet.grid.plan import duration, plan_text
+from qlcnet.grid.plan import plan_text
 from qlcnet.grid.probe import CLASSES, IMAGES, probe
+from qlcnet.grid.text import duration
 from tests.grid.conftest import Reference
 from tests.grid.projects import TASK, make_project, plan
 

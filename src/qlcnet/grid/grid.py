@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +110,38 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
         known_as = {"fingerprint": identity.fingerprint, "code": identity.code, "words": words}
         grid.specs.append(replace(spec, backbone=backbone, **known_as))  # type: ignore[arg-type]
         grid.configs[identity.fingerprint] = {**identity.to_json(), "fingerprint": identity.fingerprint}
-    missing = {spec.fingerprint: spec for spec in reversed(grid.specs) if spec.fingerprint not in store}
-    grid.todo = [spec for spec in grid.specs if missing.get(spec.fingerprint) is spec]
+    grid.todo = _first_of_each(spec for spec in grid.specs if spec.fingerprint not in store)
     grid.facts = _facts_of(params, task, root, known)
     return grid
+
+
+def only(grid: Grid, patterns: Collection[str]) -> Grid:
+    """The same grid with those fits alone that some pattern names. Raises ValueError for a pattern that names none.
+
+    `lcnet_050/hybrid/repeat-0/fold-0` is one fit, `lcnet_050/hybrid` all below it, `*/hybrid/*/fold-0` some of each.
+    """
+    names = {spec.name.removeprefix(f"{grid.task}/"): spec for spec in grid.specs}
+    chosen: set[str] = set()
+    for pattern in patterns:
+        wanted = pattern.strip("/").removeprefix(f"{grid.task}/")
+        found = [name for name in names if fnmatchcase(name, wanted) or fnmatchcase(name, f"{wanted}/*")]
+        if not found:
+            near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.0)
+            raise ValueError(
+                f"--only {pattern}: none of the {len(names)} fits of {grid.task}; the nearest is {near[0]}"
+            )
+        chosen.update(found)
+    specs = [spec for name, spec in names.items() if name in chosen]
+    missing = {spec.fingerprint for spec in grid.todo}
+    return replace(grid, specs=specs, todo=_first_of_each(spec for spec in specs if spec.fingerprint in missing))
+
+
+def _first_of_each(specs: Iterable[FitSpec]) -> list[FitSpec]:
+    """Equal fits under several names once, under the first."""
+    first: dict[str, FitSpec] = {}
+    for spec in specs:
+        first.setdefault(spec.fingerprint, spec)
+    return list(first.values())
 
 
 def _facts_of(params: Params, task: str, root: Path, known: TaskData) -> TaskFacts:

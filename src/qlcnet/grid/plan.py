@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from qlcnet import machine
 from qlcnet.config import Params
 from qlcnet.cost.calibration import FinishedFit
 from qlcnet.grid.forecast import Forecast, make_forecast
+from qlcnet.grid.text import count_text, duration, size_text, table
 
 DEFAULTS_ARE = {"cpu": "measured on another machine", "cuda": "which are guesses"}
 
@@ -21,7 +22,7 @@ def plan_text(params: Params, root: Path, workers: int | None) -> str:
 
 
 def _todo_table(forecast: Forecast) -> str:
-    head = ["task", "fits", "in store", "to do", "time of fits", f"on {_count_text(forecast.workers, 'worker')}", ""]
+    head = ["task", "fits", "in store", "to do", "time of fits", f"on {count_text(forecast.workers, 'worker')}", ""]
     rows = [head]
     for task in forecast.tasks:
         fits = task.seconds.values()
@@ -39,19 +40,19 @@ def _todo_table(forecast: Forecast) -> str:
         total = sum(sum(task.seconds.values()) for task in forecast.tasks)
         wall = sum(forecast.makespan(task) for task in forecast.tasks)
         rows.append(["all", str(specs), str(specs - todo), str(todo), duration(total), duration(wall), ""])
-    return _table(rows)
+    return table(rows)
 
 
 def _needs(forecast: Forecast) -> str:
     if not any(task.work for task in forecast.tasks):
         return "nothing to do"
-    free, workers = machine.free_memory(), _count_text(forecast.workers, "worker")
+    free, workers = machine.free_memory(), count_text(forecast.workers, "worker")
     lines = [f"memory: {size_text(forecast.memory)} for {workers}; {size_text(free)} are free here"]
     if forecast.memory > free:
         lines[0] += ": take fewer workers (--workers), or a cluster (docs/cluster.md)"
     cores = machine.cores()
     if forecast.workers > cores:
-        lines.append(f"this machine has {_count_text(cores, 'core')}: the time is for workers with a core each")
+        lines.append(f"this machine has {count_text(cores, 'core')}: the time is for workers with a core each")
     fits, data = forecast.disk
     lines.append(
         f"disk: {size_text(fits)} for fits"
@@ -69,7 +70,7 @@ def _origin(forecast: Forecast) -> str:
         if count := forecast.model.fits.get(device):
             spread = 100 * forecast.model.spread[device]
             lines.append(
-                f"cost model ({device}): calibrated on {_count_text(count, 'finished fit')}, residual {spread:.0f} %"
+                f"cost model ({device}): calibrated on {count_text(count, 'finished fit')}, residual {spread:.0f} %"
             )
         elif device in forecast.model.probed:
             lines.append(
@@ -92,41 +93,9 @@ def _finished_table(forecast: Forecast) -> str:
     rows += [[*names, *_predicted_against_actual(fits)] for names, fits in groups.items()]
     if len(groups) > 1:
         rows.append(["all", "", "", *_predicted_against_actual([fit for fits in groups.values() for fit in fits])])
-    return _table(rows) + "\n(predicted: when the grid was started)"
+    return table(rows) + "\n(predicted: when the grid was started)"
 
 
 def _predicted_against_actual(fits: Sequence[FinishedFit]) -> list[str]:
     predicted, actual = sum(fit.predicted_seconds for fit in fits), sum(fit.seconds for fit in fits)
     return [str(len(fits)), duration(predicted), duration(actual), f"{100 * (predicted / actual - 1):+.0f} %"]
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `42 s`, `3 min 20 s`, `5 h 07 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def size_text(size: float) -> str:
-    """Bytes as MB or GB."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-def _count_text(count: int, what: str) -> str:
-    return f"{count:,} {what}" + "s" * (count != 1)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned: names to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    is_number = [
-        all(not row[i] or row[i][0].isdigit() or row[i][0] in "+-?" for row in rows[1:]) for i in range(len(widths))
-    ]
-    return "\n".join("  ".join(_aligned(row, widths, is_number)).rstrip() for row in rows)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> Iterable[str]:
-    return (cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, is_number, strict=True))
