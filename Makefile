@@ -27,6 +27,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup ## run the study of params.yaml (only what is not up to date)
+	@qlcnet check
 	dvc repro
 	@echo
 	@echo "report:   $(CURDIR)/results/report.html"

@@ -11,7 +11,20 @@ from qlcnet.cli import build_parser, main
 from tests.test_end_to_end import DIGITS, small
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["fetch", "split", "quanvolve", "train", "report", "study", "store", "plan", "rehearse", "track", "tune"]
+COMMANDS = [
+    "fetch",
+    "split",
+    "quanvolve",
+    "train",
+    "report",
+    "check",
+    "study",
+    "store",
+    "plan",
+    "rehearse",
+    "track",
+    "tune",
+]
 
 
 @pytest.fixture

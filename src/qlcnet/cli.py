@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from qlcnet.fit.store import FoldStore
-    from qlcnet.paths import Project
+from qlcnet import commands
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -60,17 +56,17 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="`dvc repro` runs fetch, split, quanvolve, train and report for every task of params.yaml.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="the installed version")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, task_help, run in (
-        ("fetch", "bring a task's images here, verified", _fetch),
-        ("split", "write a task's fold table", _split),
-        ("quanvolve", "make the channels of every circuit and of `channels` for a task's images", _quanvolve),
+        ("fetch", "bring a task's images here, verified", commands.fetch),
+        ("split", "write a task's fold table", commands.split),
+        ("quanvolve", "make the channels of every circuit and of `channels` for a task's images", commands.quanvolve),
     ):
-        command = _command(commands, name, task_help, f"qlcnet {name} digits", run)
+        command = _command(parsers, name, task_help, f"qlcnet {name} digits", run)
         command.add_argument("task", help="a key of `datasets` in params.yaml")
 
     train = _command(
-        commands, "train", "fit every fold that is not yet fitted", "qlcnet train digits --workers 2", _train
+        parsers, "train", "fit every fold that is not yet fitted", "qlcnet train digits --workers 2", commands.train
     )
     train.add_argument("task", help="a key of `datasets` in params.yaml")
     train.add_argument(
@@ -84,14 +80,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="these fits alone, kept for the whole run: lcnet_050/hybrid/repeat-0/fold-0, or '*/hybrid/*/fold-0'",
     )
 
-    _command(commands, "report", "metrics, tables, figures and the HTML report", "qlcnet report", _report)
+    _command(parsers, "report", "metrics, tables, figures and the HTML report", "qlcnet report", commands.report)
 
-    study = _command(commands, "study", "ready-made params.yaml files", "qlcnet study use paper-dermamnist", _study)
+    _command(parsers, "check", "look at all that a study needs, before it runs", "qlcnet check", commands.check)
+
+    study = _command(
+        parsers, "study", "ready-made params.yaml files", "qlcnet study use paper-dermamnist", commands.study
+    )
     study.add_argument("action", choices=("list", "show", "use"))
     study.add_argument("name", nargs="?", help="a name that `qlcnet study list` prints")
     study.add_argument("--force", action="store_true", help="use: also over uncommitted edits of params.yaml")
 
-    store = _command(commands, "store", "look after finished fits", "qlcnet store export fits.tar", _store)
+    store = _command(parsers, "store", "look after finished fits", "qlcnet store export fits.tar", commands.store)
     store.add_argument("action", choices=("list", "prune", "export", "import", "adopt"))
     store.add_argument("archive", nargs="?", type=Path, help="a .tar file, for export and import")
     store.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="prune: only fits older than this")
@@ -103,23 +103,27 @@ def build_parser() -> argparse.ArgumentParser:
     store.add_argument("--seed", type=int, default=0, help="adopt: which ones (default 0)")
 
     rehearse = _command(
-        commands,
+        parsers,
         "rehearse",
         "train every model on two batches of one's own images, before hours are spent",
         "qlcnet rehearse digits",
-        _rehearse,
+        commands.rehearse,
     )
     rehearse.add_argument("task", nargs="?", help="a key of `datasets` in params.yaml (default: each)")
     rehearse.add_argument("--workers", help="models at a time (default: execution.workers of params.yaml)")
 
-    plan = _command(commands, "plan", "fits to do, predicted time, memory and disk", "qlcnet plan --workers 8", _plan)
+    plan = _command(
+        parsers, "plan", "fits to do, predicted time, memory and disk", "qlcnet plan --workers 8", commands.plan
+    )
     plan.add_argument("--workers", help="predict for so many workers (default: those of this machine)")
 
-    track = _command(commands, "track", "the MLflow projection of the results", "qlcnet track sync", _track)
+    track = _command(parsers, "track", "the MLflow projection of the results", "qlcnet track sync", commands.track)
     track.add_argument("action", choices=("sync", "ui"), help="sync: add what the tracking store lacks; ui: browse it")
     track.add_argument("--port", type=int, default=5000, help="ui: port on 127.0.0.1 (default 5000)")
 
-    tune = _command(commands, "tune", "search training settings with Optuna", "qlcnet tune digits --trials 20", _tune)
+    tune = _command(
+        parsers, "tune", "search training settings with Optuna", "qlcnet tune digits --trials 20", commands.tune
+    )
     tune.add_argument("task", help="a key of `datasets` in params.yaml")
     tune.add_argument("--trials", type=int, default=20, help="trials to add to the search (default 20)")
     tune.add_argument("--model", help="a key of `models` (default: the first)")
@@ -137,203 +141,14 @@ class _Version(argparse.Action):
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, example: str, run: Handler
+    parsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, example: str, run: Handler
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(
+    command = parsers.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"Example: {example}"
     )
     command.add_argument("-v", "--verbose", action="store_true", help="more messages, and tracebacks of errors")
     command.set_defaults(run=run)
     return command
-
-
-# --- stages of dvc.yaml -----------------------------------------------------------------------------------------
-
-
-def _task(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # the import of config is worth avoiding for --help
-    from qlcnet.config import ParamsError, load_params
-    from qlcnet.paths import Project
-
-    project = Project.find()
-    params = load_params(project.params)
-    if options.task not in params.datasets:
-        raise ParamsError(
-            f"no task {options.task!r} under `datasets` in params.yaml (there: {', '.join(params.datasets)})"
-        )
-    return project, params, params.datasets[options.task]
-
-
-def _fetch(options: argparse.Namespace) -> int:
-    from qlcnet.data.sources import fetch
-
-    project, params, task = _task(options)
-    fetch(options.task, task, params.data, project.root)
-    return 0
-
-
-def _split(options: argparse.Namespace) -> int:
-    from qlcnet.data.folds import make_folds
-    from qlcnet.data.imageset import ImageSet
-
-    project, params, task = _task(options)
-    images = ImageSet.load(project.raw(options.task))
-    make_folds(images, task, params.seed).write(project.folds(options.task))
-    return 0
-
-
-def _quanvolve(options: argparse.Namespace) -> int:
-    from qlcnet.data.channels import quanvolve
-
-    project, params, _ = _task(options)
-    quanvolve(options.task, params, project.root)
-    return 0
-
-
-def _train(options: argparse.Namespace) -> int:
-    from qlcnet.train import train_only, train_task
-
-    project, params, _ = _task(options)
-    workers = _workers(options.workers or params.execution.workers)
-    scheduler = options.scheduler or params.execution.scheduler
-    if options.only:
-        print(train_only(params, options.task, project.root, options.only, workers, scheduler))
-    else:
-        train_task(params, options.task, project.root, workers, scheduler)
-    return 0
-
-
-def _workers(text: str | int) -> int | None:
-    """A number of workers, or None for auto."""
-    if text == "auto":
-        return None
-    if not str(text).isdigit() or int(text) < 1:
-        raise ValueError(f"--workers: {text!r} is neither `auto` nor a number of 1 or more")
-    return int(text)
-
-
-def _report(options: argparse.Namespace) -> int:
-    from qlcnet.config import load_params
-    from qlcnet.paths import Project
-    from qlcnet.report import build_report
-
-    project = Project.find()
-    build_report(load_params(project.params), project.root)
-    return 0
-
-
-# --- around the pipeline ----------------------------------------------------------------------------------------
-
-
-def _study(options: argparse.Namespace) -> int:
-    from qlcnet.presets import list_presets, read_preset, use_preset
-
-    if options.action == "list":
-        for name, summary in list_presets():
-            print(f"{name:20s} {summary}")
-        return 0
-    if not options.name:
-        raise ValueError(f"study {options.action}: which one? `qlcnet study list` prints the names")
-    if options.action == "show":
-        print(read_preset(options.name), end="")
-        return 0
-    print(use_preset(options.name, options.force))
-    return 0
-
-
-def _store(options: argparse.Namespace) -> int:
-    from qlcnet.fit.store import FoldStore
-    from qlcnet.paths import Project
-
-    project = Project.find()
-    store = FoldStore(project.store)
-    if options.action in ("export", "import") and options.archive is None:
-        raise ValueError(f"store {options.action}: name an archive, for example fits.tar")
-    if options.action == "list":
-        total = 0
-        for entry in store.entries():
-            seconds = f"{entry.seconds:8.1f} s" if entry.seconds is not None else "         -"
-            print(f"{entry.fingerprint}  {entry.size / 1e6:7.2f} MB  {seconds}  {entry.name}")
-            total += entry.size
-        print(f"{total / 1e6:.1f} MB in {store.root}")
-    elif options.action == "prune":
-        from qlcnet.config import load_params
-        from qlcnet.grid.in_use import fingerprints_in_use
-
-        used = fingerprints_in_use(load_params(project.params), project.root)
-        gone = store.prune(used, options.older_than, options.dry_run)
-        verb = "would remove" if options.dry_run else "removed"
-        size = sum(entry.size for entry in gone) / 1e6
-        print(f"{verb} {len(gone)} fits that neither results/ nor params.yaml uses, {size:.1f} MB")
-    elif options.action == "adopt":
-        return _adopt(options, project, store)
-    elif options.action == "export":
-        print(f"{store.export(options.archive)} fits written to {options.archive}")
-    else:
-        print(f"{store.import_(options.archive)} fits taken from {options.archive}")
-    return 0
-
-
-def _adopt(options: argparse.Namespace, project: Project, store: FoldStore) -> int:
-    from qlcnet import machine
-    from qlcnet.config import load_params
-    from qlcnet.grid.adopt import adopt, refit_here
-
-    params = load_params(project.params)
-    refit = refit_here(params, project.root, machine.cores())
-    result = adopt(params, project.root, store, options.check, refit, options.seed)
-    print(result)
-    return 1 if result.differ else 0
-
-
-def _rehearse(options: argparse.Namespace) -> int:
-    from qlcnet.config import load_params
-    from qlcnet.paths import Project
-    from qlcnet.rehearse import rehearse
-
-    if options.task:
-        project, params, _ = _task(options)
-        tasks = [options.task]
-    else:
-        project = Project.find()
-        params = load_params(project.params)
-        tasks = list(params.datasets)
-    workers, failed = _workers(options.workers or params.execution.workers), 0
-    for task in tasks:
-        result = rehearse(params, task, project.root, workers)
-        print(result)
-        failed += bool(result.failures)
-    return 1 if failed else 0
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from qlcnet.config import load_params
-    from qlcnet.grid.plan import plan_text
-    from qlcnet.paths import Project
-
-    project = Project.find()
-    params = load_params(project.params)
-    print(plan_text(params, project.root, _workers(options.workers or params.execution.workers)))
-    return 0
-
-
-def _track(options: argparse.Namespace) -> int:
-    from qlcnet import tracking
-    from qlcnet.paths import Project
-
-    project = Project.find()
-    if options.action == "sync":
-        print(f"{tracking.sync(project.root)} runs added")
-        return 0
-    command = tracking.ui_command(project.root, options.port)
-    os.execvp(command[0], command)
-
-
-def _tune(options: argparse.Namespace) -> int:
-    from qlcnet.search.tune import tune
-
-    project, params, _ = _task(options)
-    print(tune(params, options.task, project.root, options.trials, options.model, options.backbone))
-    return 0
 
 
 if __name__ == "__main__":

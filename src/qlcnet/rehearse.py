@@ -57,7 +57,7 @@ class Rehearsal:
         return f"{table(rows)}\n{end} ({self.seconds:.0f} s)"
 
 
-def rehearse(params: Params, task: str, root: Path, workers: int | None) -> Rehearsal:
+def rehearse_task(params: Params, task: str, root: Path, workers: int | None) -> Rehearsal:
     """Train and predict with every model of `task`, one epoch of BATCHES batches on images of its first fold.
 
     Images are fetched if they are not there yet; folds and channels are made as the stages make them, in a folder that

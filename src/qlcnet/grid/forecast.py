@@ -80,15 +80,20 @@ class Forecast:
 
     def data(self, task: TaskForecast) -> float:
         """Bytes of a task's images and channels."""
-        assert task.grid.shape is not None
-        per_position = {}
-        for name in channels_of(self.params):
-            if circuit := self.params.circuits.get(name):
-                size = 2 if circuit.storage == "float16" else 1
-                per_position[name] = circuit.channels(task.grid.shape.channels) * size / circuit.stride**2
-            else:  # at most: float32 in the image's size
-                per_position[name] = 4.0 * task.grid.stored[name]
-        return data_disk(task.grid.shape, per_position)
+        return data_bytes(self.params, task.grid)
+
+
+def data_bytes(params: Params, grid: Grid) -> float:
+    """Bytes of a task's images and of the stored channels that models read."""
+    assert grid.shape is not None
+    per_position = {}
+    for name in channels_of(params):
+        if circuit := params.circuits.get(name):
+            size = 2 if circuit.storage == "float16" else 1
+            per_position[name] = circuit.channels(grid.shape.channels) * size / circuit.stride**2
+        else:  # at most: float32 in the image's size
+            per_position[name] = 4.0 * grid.stored[name]
+    return data_disk(grid.shape, per_position)
 
 
 def make_forecast(params: Params, root: Path, workers: int | None) -> Forecast:

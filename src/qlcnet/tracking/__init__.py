@@ -7,8 +7,9 @@ process of `train` or of `track sync` writes; the processes that fit never impor
 
 from qlcnet.tracking.backend import TrackingError
 from qlcnet.tracking.live import GridTracker
+from qlcnet.tracking.look import look
 from qlcnet.tracking.projection import Projection
 from qlcnet.tracking.sync import sync
 from qlcnet.tracking.ui import ui_command, ui_url
 
-__all__ = ["GridTracker", "Projection", "TrackingError", "sync", "ui_command", "ui_url"]
+__all__ = ["GridTracker", "Projection", "TrackingError", "look", "sync", "ui_command", "ui_url"]

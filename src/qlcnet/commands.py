@@ -1,0 +1,210 @@
+"""What each command does once its options are read. Imports come with the command: `qlcnet --help` needs none."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qlcnet.fit.store import FoldStore
+    from qlcnet.paths import Project
+
+# --- stages of dvc.yaml -----------------------------------------------------------------------------------------
+
+
+def _task(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # the import of config is worth avoiding for --help
+    from qlcnet.config import ParamsError, load_params
+    from qlcnet.paths import Project
+
+    project = Project.find()
+    params = load_params(project.params)
+    if options.task not in params.datasets:
+        raise ParamsError(
+            f"no task {options.task!r} under `datasets` in params.yaml (there: {', '.join(params.datasets)})"
+        )
+    return project, params, params.datasets[options.task]
+
+
+def fetch(options: argparse.Namespace) -> int:
+    from qlcnet.data import sources
+
+    project, params, task = _task(options)
+    sources.fetch(options.task, task, params.data, project.root)
+    return 0
+
+
+def split(options: argparse.Namespace) -> int:
+    from qlcnet.data.folds import make_folds
+    from qlcnet.data.imageset import ImageSet
+
+    project, params, task = _task(options)
+    images = ImageSet.load(project.raw(options.task))
+    make_folds(images, task, params.seed).write(project.folds(options.task))
+    return 0
+
+
+def quanvolve(options: argparse.Namespace) -> int:
+    from qlcnet.data import channels
+
+    project, params, _ = _task(options)
+    channels.quanvolve(options.task, params, project.root)
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    from qlcnet.train import train_only, train_task
+
+    project, params, _ = _task(options)
+    workers = _workers(options.workers or params.execution.workers)
+    scheduler = options.scheduler or params.execution.scheduler
+    if options.only:
+        print(train_only(params, options.task, project.root, options.only, workers, scheduler))
+    else:
+        train_task(params, options.task, project.root, workers, scheduler)
+    return 0
+
+
+def _workers(text: str | int) -> int | None:
+    """A number of workers, or None for auto."""
+    if text == "auto":
+        return None
+    if not str(text).isdigit() or int(text) < 1:
+        raise ValueError(f"--workers: {text!r} is neither `auto` nor a number of 1 or more")
+    return int(text)
+
+
+def report(options: argparse.Namespace) -> int:
+    from qlcnet.config import load_params
+    from qlcnet.paths import Project
+    from qlcnet.report import build_report
+
+    project = Project.find()
+    build_report(load_params(project.params), project.root)
+    return 0
+
+
+# --- around the pipeline ----------------------------------------------------------------------------------------
+
+
+def check(options: argparse.Namespace) -> int:
+    from qlcnet.check import WRONG, look_at
+    from qlcnet.paths import Project
+
+    wrong = 0
+    for finding in look_at(Project.find().root):
+        print(finding, flush=True)
+        wrong += finding.state == WRONG
+    return 1 if wrong else 0
+
+
+def study(options: argparse.Namespace) -> int:
+    from qlcnet.presets import list_presets, read_preset, use_preset
+
+    if options.action == "list":
+        for name, summary in list_presets():
+            print(f"{name:20s} {summary}")
+        return 0
+    if not options.name:
+        raise ValueError(f"study {options.action}: which one? `qlcnet study list` prints the names")
+    if options.action == "show":
+        print(read_preset(options.name), end="")
+        return 0
+    print(use_preset(options.name, options.force))
+    return 0
+
+
+def store(options: argparse.Namespace) -> int:
+    from qlcnet.fit.store import FoldStore
+    from qlcnet.paths import Project
+
+    project = Project.find()
+    store = FoldStore(project.store)
+    if options.action in ("export", "import") and options.archive is None:
+        raise ValueError(f"store {options.action}: name an archive, for example fits.tar")
+    if options.action == "list":
+        total = 0
+        for entry in store.entries():
+            seconds = f"{entry.seconds:8.1f} s" if entry.seconds is not None else "         -"
+            print(f"{entry.fingerprint}  {entry.size / 1e6:7.2f} MB  {seconds}  {entry.name}")
+            total += entry.size
+        print(f"{total / 1e6:.1f} MB in {store.root}")
+    elif options.action == "prune":
+        from qlcnet.config import load_params
+        from qlcnet.grid.in_use import fingerprints_in_use
+
+        used = fingerprints_in_use(load_params(project.params), project.root)
+        gone = store.prune(used, options.older_than, options.dry_run)
+        verb = "would remove" if options.dry_run else "removed"
+        size = sum(entry.size for entry in gone) / 1e6
+        print(f"{verb} {len(gone)} fits that neither results/ nor params.yaml uses, {size:.1f} MB")
+    elif options.action == "adopt":
+        return _adopt(options, project, store)
+    elif options.action == "export":
+        print(f"{store.export(options.archive)} fits written to {options.archive}")
+    else:
+        print(f"{store.import_(options.archive)} fits taken from {options.archive}")
+    return 0
+
+
+def _adopt(options: argparse.Namespace, project: Project, store: FoldStore) -> int:
+    from qlcnet import machine
+    from qlcnet.config import load_params
+    from qlcnet.grid.adopt import adopt, refit_here
+
+    params = load_params(project.params)
+    refit = refit_here(params, project.root, machine.cores())
+    result = adopt(params, project.root, store, options.check, refit, options.seed)
+    print(result)
+    return 1 if result.differ else 0
+
+
+def rehearse(options: argparse.Namespace) -> int:
+    from qlcnet.config import load_params
+    from qlcnet.paths import Project
+    from qlcnet.rehearse import rehearse_task
+
+    if options.task:
+        project, params, _ = _task(options)
+        tasks = [options.task]
+    else:
+        project = Project.find()
+        params = load_params(project.params)
+        tasks = list(params.datasets)
+    workers, failed = _workers(options.workers or params.execution.workers), 0
+    for task in tasks:
+        result = rehearse_task(params, task, project.root, workers)
+        print(result)
+        failed += bool(result.failures)
+    return 1 if failed else 0
+
+
+def plan(options: argparse.Namespace) -> int:
+    from qlcnet.config import load_params
+    from qlcnet.grid.plan import plan_text
+    from qlcnet.paths import Project
+
+    project = Project.find()
+    params = load_params(project.params)
+    print(plan_text(params, project.root, _workers(options.workers or params.execution.workers)))
+    return 0
+
+
+def track(options: argparse.Namespace) -> int:
+    from qlcnet import tracking
+    from qlcnet.paths import Project
+
+    project = Project.find()
+    if options.action == "sync":
+        print(f"{tracking.sync(project.root)} runs added")
+        return 0
+    command = tracking.ui_command(project.root, options.port)
+    os.execvp(command[0], command)
+
+
+def tune(options: argparse.Namespace) -> int:
+    from qlcnet.search import tune as search
+
+    project, params, _ = _task(options)
+    print(search.tune(params, options.task, project.root, options.trials, options.model, options.backbone))
+    return 0
