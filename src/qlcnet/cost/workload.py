@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from qlcnet.config import Backbone, Model, Protocol, Source, Task, fingerprint
 from qlcnet.data.batching import count_batches, count_evaluation_batches
 from qlcnet.fit.spec import DataPaths, FitSpec
+from qlcnet.stored import read_array
 from qlcnet.whole import write_whole
 
 if TYPE_CHECKING:
@@ -37,7 +36,9 @@ class TaskShape:
     @classmethod
     def of_files(cls, paths: DataPaths, table: FoldTable, classes: int) -> TaskShape:
         """As fetched and split."""
-        images, height, width, channels = np.load(paths.raw / "images.npy", mmap_mode="r").shape
+        images, height, width, channels = read_array(
+            paths.raw / "images.npy", f"run `qlcnet fetch {paths.raw.name}`", "r"
+        ).shape
         rows = {}
         for repeat in table.repeats:
             for fold in table.folds:

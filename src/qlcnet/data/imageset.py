@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from qlcnet.stored import DamagedError, read_array, read_object
 from qlcnet.whole import whole_folder, write_synced
 
 PARTS = ("train", "val", "test")  # of the official split, in the order in which the images are stored
@@ -66,20 +67,15 @@ class ImageSet:
     @classmethod
     def load(cls, folder: Path) -> ImageSet:
         """Open what `save` wrote, images memory-mapped read-only. Raises DataError when it is missing or damaged."""
+        remedy = f"run `qlcnet fetch {folder.name}`, or `dvc repro`"
         try:
-            about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-            images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-            labels = np.load(folder / "labels.npy", allow_pickle=False)
-            parts = np.load(folder / "parts.npy", allow_pickle=False)
-            has_groups = (folder / "groups.npy").exists()
-            groups = np.load(folder / "groups.npy", allow_pickle=False) if has_groups else None
-            class_names, digest, _ = tuple(about.pop("class_names")), about.pop("digest"), about.pop("shape")
-        except FileNotFoundError as error:
-            raise DataError(f"{error.filename} is missing: run `qlcnet fetch {folder.name}`, or `dvc repro`") from None
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise DataError(
-                f"{folder} is damaged ({error}): remove it and run `qlcnet fetch {folder.name}` again"
-            ) from error
+            about = read_object(folder / "about.json", remedy, ("class_names", "digest", "shape"))
+            images = read_array(folder / "images.npy", remedy, "r")
+            labels, parts = (read_array(folder / f"{name}.npy", remedy) for name in ("labels", "parts"))
+            groups = read_array(folder / "groups.npy", remedy) if (folder / "groups.npy").exists() else None
+        except (FileNotFoundError, DamagedError) as error:
+            raise DataError(str(error)) from None
+        class_names, digest, _ = tuple(about.pop("class_names")), about.pop("digest"), about.pop("shape")
         loaded = cls(images, labels, parts, class_names, groups, about)
         loaded.__dict__["digest"] = digest  # hashing 16 GB again at every start would cost half a minute
         return loaded

@@ -6,11 +6,13 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from qlcnet.stored import DamagedError, read_object
 
 if TYPE_CHECKING:
     from qlcnet.fit.spec import FitResult
@@ -21,10 +23,6 @@ FILES = (CONFIG, HISTORY, PREDICTIONS, WEIGHTS)
 VALIDATION, TEST = 0, 1  # `part` of a row of predictions.safetensors
 
 REMEDY = "remove its folder and run `qlcnet train` of its task: that fit is then fitted again"
-
-
-class DamagedError(ValueError):
-    """A file of a fit cannot be what was written; the message names it and the remedy."""
 
 
 def fold_path(results: Path, task: str, backbone: str, model: str, repeat: int, fold: int) -> Path:
@@ -66,26 +64,15 @@ def _history_csv(history: list[dict[str, float]]) -> str:
     return text.getvalue()
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a fold folder."""
-    config: dict[str, Any] = _read_json(folder / CONFIG)
-    return config
+def read_config(folder: Path, keys: Collection[str] = ()) -> dict[str, Any]:
+    """config.json of a fold folder, which has these keys."""
+    return read_object(folder / CONFIG, REMEDY, keys)
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
     """provenance.json of a folder of the store; empty where there is none."""
     path = folder / PROVENANCE
-    return _read_json(path) if path.is_file() else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedError(f"{path} is damaged ({error}); {REMEDY}") from None
-    if not isinstance(known, dict):
-        raise DamagedError(f"{path} is damaged (it holds {type(known).__name__}, no object); {REMEDY}")
-    return known
+    return read_object(path, REMEDY) if path.is_file() else {}
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -18,8 +18,9 @@ from typing import Any
 
 import psutil
 
-from qlcnet.fit.fold_folder import CONFIG, FILES, PROVENANCE, DamagedError, config_text, read_provenance
+from qlcnet.fit.fold_folder import CONFIG, FILES, PROVENANCE, config_text, read_provenance
 from qlcnet.fit.soundness import digest_of, problem_in, problem_of
+from qlcnet.stored import DamagedError
 from qlcnet.whole import share_file, sync_folder, whole_file, write_synced
 
 log = logging.getLogger("qlcnet")

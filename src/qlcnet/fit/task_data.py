@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from qlcnet.config import Input
 from qlcnet.data.channel_card import CARD, ChannelCard
 from qlcnet.fit.spec import DataPaths
+from qlcnet.stored import read_object
 
 
 class NotPreparedError(FileNotFoundError):
@@ -62,7 +62,7 @@ def data_of(root: Path, task: str, names: Sequence[str]) -> TaskData:
             raise NotPreparedError(
                 f"{path.relative_to(root)} is missing: run `qlcnet {stage} {task}` first, or `dvc repro`"
             )
-    about = json.loads((paths.raw / "about.json").read_text(encoding="utf-8"))
+    about = read_object(paths.raw / "about.json", f"run `qlcnet fetch {task}`", ("digest", "class_names", "shape"))
     cards = {name: ChannelCard.read(paths.quanvolved / name) for name in names}
     digests = {
         "images": about["digest"],

@@ -6,10 +6,11 @@ A fit may stand under several names; whoever shows it (report, tracking) needs t
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from qlcnet.stored import read_object
 from qlcnet.whole import write_whole
 
 FILE = "task.json"
@@ -39,11 +40,9 @@ class TaskFacts:
 
     @classmethod
     def read(cls, folder: Path) -> TaskFacts:
-        """What `write` wrote. Raises FileNotFoundError, ValueError."""
-        try:
-            known = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{folder / FILE} is missing: run `qlcnet train {folder.name}`") from None
+        """What `write` wrote. Raises FileNotFoundError, DamagedError."""
+        names = [field.name for field in fields(cls) if field.name != "failed"]
+        known = read_object(folder / FILE, f"run `qlcnet train {folder.name}`", names)
         return cls(**{**known, "class_names": tuple(known["class_names"])})
 
     def failures_of(self, backbone: str, model: str) -> list[str]:

@@ -11,8 +11,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from qlcnet.config import Backbone, Params, Section, canonical
 from qlcnet.cost.room import most_memory
 from qlcnet.cost.workload import CountNetworks, NetworkKind, TaskShape, Work, count_sizes
@@ -25,6 +23,7 @@ from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import TaskData, data_of
 from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.machine import accelerators
+from qlcnet.stored import read_array
 from qlcnet.whole import whole_folder
 
 # Paths whose change makes a tree "dirty". dvc.lock and results/ are written by every run: they decide nothing.
@@ -88,7 +87,7 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
 
     paths = DataPaths.of(root, task)
     known = data_of(root, task, channels_of(params))
-    folds, labels = FoldTable.read(paths.folds), np.load(paths.raw / "labels.npy", mmap_mode="r")
+    folds, labels = FoldTable.read(paths.folds), read_array(paths.raw / "labels.npy", f"run `qlcnet fetch {task}`", "r")
     rows = {key: rows_of(folds.split(*key), labels) for key in itertools.product(folds.repeats, folds.folds)}
     weights = {name: weights_digest(name, backbone, root) for name, backbone in params.backbones.items()}
     grid = Grid(task, [], {}, shape=TaskShape.of_files(paths, folds, len(known.class_names)))

@@ -20,7 +20,7 @@ def fingerprints_in_use(params: Params, root: Path) -> set[str]:
     a prepared task from being planned: its fits would look useless.
     """
     used = {
-        str(read_config(path.parent)["fingerprint"])
+        str(read_config(path.parent, ["fingerprint"])["fingerprint"])
         for tree in Project(root).in_all_trees()
         for path in tree.fits.rglob(CONFIG)
     }

@@ -193,7 +193,7 @@ def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: 
             name, remedy = folder.relative_to(results).as_posix(), f"run `qlcnet train {task}`, or `dvc repro`"
             if not all((folder / file).is_file() for file in FILES):
                 raise StudyError(f"the fit {name} is missing: {remedy}")
-            config = read_config(folder)
+            config = read_config(folder, ["settings"])
             if problem := problem_in(folder, (CONFIG, HISTORY, PREDICTIONS)):
                 raise StudyError(f"the fit {name} is damaged ({problem}): {remedy}")
             changed = [key for key in settings if not _same_settings(config["settings"][key], settings[key])]
