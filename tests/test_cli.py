@@ -83,18 +83,6 @@ def test_messages_of_other_libraries_lose_their_passwords_too() -> None:
     assert run.stderr == "retrying http://host/x\n"
 
 
-def test_a_mirror_that_is_no_list_is_named_without_its_password(
-    project: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    wrong = {**small("digits", DIGITS), "data": {"mirrors": "http://user:geheim@host/x"}}
-    (project / "params.yaml").write_text(yaml.safe_dump(wrong))
-    assert main(["fetch", "digits"]) == 1
-    err = capfd.readouterr().err
-    assert "data.mirrors" in err
-    assert "http://host/x" in err
-    assert "geheim" not in err
-
-
 def test_wrong_params_are_one_message(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / "params.yaml").write_text(yaml.safe_dump({**small("digits", DIGITS), "sed": 1}))
     assert main(["fetch", "digits"]) == 1

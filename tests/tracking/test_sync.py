@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from qlcnet.report.predictions import fold_folders, read_oof, read_test
 from qlcnet.tracking import TrackingError, sync
 from qlcnet.tracking.backend import open_backend
 from qlcnet.tracking.outcome import write_outcome
+from qlcnet.tracking.owner import OWNER
 from qlcnet.tracking.projection import Projection
 from tests.tracking.studies import CLASS_NAMES, IMAGES, make_grid, make_results, runs_of
 
@@ -170,6 +172,16 @@ def test_a_model_that_cannot_be_read_is_failed_and_the_others_go_on(root: Path) 
     assert sync(root) == 0  # the folds were whole
     assert [run["status"] for run in runs_of(root)] == ["FINISHED"] * 9
     assert not [run for run in runs_of(root) if "error" in run["tags"]]
+
+
+def test_what_a_killed_process_left_running_is_killed(root: Path) -> None:
+    grid = make_grid(learning_rate=0.01)
+    projection = Projection.open(root)
+    left = projection.parent([grid.describe(spec) for spec in grid.specs])
+    projection.client.set_tag(left.id, OWNER, f"{socket.gethostname()}/{2**22 + 1}/1")  # beyond Linux's last pid
+    make_results(root, make_grid())
+    assert sync(root) == 3
+    assert projection.client.get_run(left.id).info.status == "KILLED"
 
 
 def test_files_that_cannot_be_kept_leave_nothing_running(root: Path) -> None:
