@@ -41,8 +41,9 @@ lint: setup ## ruff and mypy
 	ruff format --check .
 	mypy
 
-ui: setup ## the MLflow UI on 127.0.0.1:5000
-	qlcnet track ui
+PORT := 5000
+ui: setup ## the MLflow UI on 127.0.0.1:5000; `make ui PORT=5001`: on another port
+	qlcnet track ui --port $(PORT)
 
 bench: setup ## every benchmark; each prints a table and, last, one JSON line
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; python $$script; done

@@ -25,8 +25,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from qlcnet.paths import Project
-from qlcnet.tracking import ui_command, ui_url
-from qlcnet.tracking.backend import open_backend
+from qlcnet.tracking import local_ui
 
 WIDTH, OF_REPORT, OF_RUNS = 1500, 1800, 1100  # pixels: width, and height of each picture
 PATIENCE = 120  # seconds: the UI's server imports MLflow, then the page loads several MB
@@ -54,16 +53,17 @@ def mlflow_ui(root: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
+    ui = local_ui(root, port)
     # a process group of its own: the server leaves children behind when only their parent is killed
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(ui_command(root, port), start_new_session=True, **quiet)  # type: ignore[call-overload]
+    process = subprocess.Popen(ui.command, env=ui.environment, start_new_session=True, **quiet)  # type: ignore[call-overload]
     try:
         deadline = time.monotonic() + PATIENCE
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("the MLflow UI does not answer")
             time.sleep(0.3)
-        yield ui_url(open_backend(root), port)
+        yield ui.page
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,7 @@ def test_no_command_prints_help_and_fails(capsys: pytest.CaptureFixture[str]) ->
         (["study", "use", "imagenet"], "no study 'imagenet'; there are: breastmnist"),
         (["store", "export"], "name an archive"),
         (["store", "import", "no.tar"], "no.tar"),
+        (["track", "ui", "--port", "99999"], "--port 99999: ports go from 1 to 65535; choose another one"),
     ],
 )
 def test_a_mistake_is_one_message_and_a_failure(
@@ -71,6 +74,26 @@ def test_a_mistake_is_one_message_and_a_failure(
     err = capfd.readouterr().err
     assert says in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("verbose", [[], ["-v"]])
+def test_a_password_is_in_no_message_nor_traceback(
+    verbose: list[str], project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:geheim@127.0.0.1:9/?token=geheim")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert main(["track", "sync", *verbose]) == 1
+    err = capfd.readouterr().err
+    assert "the tracking store http://127.0.0.1:9/ cannot be opened" in err
+    assert ("Traceback" in err) == bool(verbose)
+    assert "geheim" not in err
+
+
+def test_messages_of_other_libraries_lose_their_passwords_too() -> None:
+    says = "import logging, qlcnet.cli as c; c.main([]); c.main(['study', 'list']); "
+    says += "logging.getLogger('urllib3').warning('retrying %s', 'http://user:geheim@host/x?token=geheim')"
+    run = subprocess.run([sys.executable, "-c", says], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stderr == "retrying http://host/x\n"
 
 
 def test_wrong_params_are_one_message(project: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -326,3 +326,9 @@ def test_fingerprint_changes_with_every_value_and_with_nothing_else() -> None:
     # written out or left at its default: the same setting
     assert fingerprint(params) == fingerprint(parse_params(changed("training/weight_decay", 0.0)))
     assert canonical(params.models["hybrid"])["head"]["kind"] == "quantum"
+
+
+def test_a_mirror_that_is_no_list_is_named_without_its_password() -> None:
+    with pytest.raises(ParamsError, match=r"data\.mirrors: .*\(given 'http://host/x'\)") as error:
+        parse_params(changed("data/mirrors", "http://user:geheim@host/x"))
+    assert "geheim" not in str(error.value)

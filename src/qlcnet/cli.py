@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from qlcnet import commands
+from qlcnet.address import without_password
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -20,9 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(options, "run"):
         parser.print_help()
         return 2
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s", stream=sys.stderr
-    )
+    messages = logging.StreamHandler(sys.stderr)
+    messages.setFormatter(_WithoutPasswords())
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, handlers=[messages])
     for noisy in ("matplotlib", "urllib3", "git", "alembic", "numba", "filelock", "fsspec", "asyncio", "distributed"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     run: Handler = options.run
@@ -35,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except Exception as error:
         if options.verbose:
-            raise
-        if _is_expected(error):
-            print(f"qlcnet {options.command}: {error}", file=sys.stderr)
+            print(without_password(traceback.format_exc()), end="", file=sys.stderr)
+        elif _is_expected(error):
+            print(without_password(f"qlcnet {options.command}: {error}"), file=sys.stderr)
         else:
             logging.getLogger("qlcnet").exception("qlcnet %s: unexpected error", options.command)
         return 1
@@ -46,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _is_expected(error: Exception) -> bool:
     """Errors that say what is wrong and how to mend it: raised by our own code, or by the file system."""
     return isinstance(error, OSError | ValueError) or type(error).__module__.startswith("qlcnet.")
+
+
+class _WithoutPasswords(logging.Formatter):
+    """The last door for messages of other libraries, whose addresses nobody cut, and for tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_password(super().format(record))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -198,8 +198,9 @@ def track(options: argparse.Namespace) -> int:
     if options.action == "sync":
         print(f"{tracking.sync(project.root)} runs added")
         return 0
-    command = tracking.ui_command(project.root, options.port)
-    os.execvp(command[0], command)
+    ui = tracking.local_ui(project.root, options.port)
+    print(f"in about 15 s: {ui.page}", flush=True)
+    os.execvpe(ui.command[0], ui.command, ui.environment)
 
 
 def tune(options: argparse.Namespace) -> int:

@@ -49,6 +49,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
         except GridError as error:
             if error.failures:  # the report can show the models that are whole, and name the others
                 link_results(grid, store, Project(root).fits, error.failures)
+                tracker.complete(seconds=time.perf_counter() - started)
             raise
         link_results(grid, store, Project(root).fits)
         tracker.complete(seconds=time.perf_counter() - started)

@@ -115,6 +115,12 @@ def test_offline_says_which_file_to_put_where(tmp_path: Path) -> None:
         assert part in message
 
 
+def test_a_mirrors_password_is_not_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Tried to download:\n(.*\n)*  http://127\.0\.0\.1:2/m/set\.npz: ") as error:
+        fetcher(tmp_path, mirrors=("http://user:geheim@127.0.0.1:2/m/",)).bring(FILE)
+    assert "geheim" not in str(error.value)
+
+
 def test_mirrors_come_after_the_official_address(tmp_path: Path, server: Server) -> None:
     server.script = [answers(404)]
     file = known(folder="derma", urls=(f"{server.base}/official/set.npz?download=1",))

@@ -175,6 +175,14 @@ def test_a_scheduler_that_does_not_answer_is_named(reference: Reference, monkeyp
             DaskEngine(address, DataPaths.of(root, TASK), channels_of(params), print)
 
 
+@pytest.mark.parametrize("address", ["tcp://user:ge/heim@127.0.0.1:1", "http://user:geheim@127.0.0.1:1"])
+def test_an_address_that_is_none_is_said_at_once_without_its_password(address: str, reference: Reference) -> None:
+    root, params, *_ = reference
+    with pytest.raises(ClusterError, match=r"(tcp|http)://127\.0\.0\.1:1 is no address of a Dask scheduler") as error:
+        DaskEngine(address, DataPaths.of(root, TASK), channels_of(params), print)
+    assert "heim" not in str(error.value)
+
+
 def test_the_missing_extra_is_named(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     root, params, *_ = reference
     monkeypatch.setitem(sys.modules, "distributed", None)

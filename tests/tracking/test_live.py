@@ -15,9 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from qlcnet import train
+from qlcnet.fit.spec import FitSpec
+from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.grid.grid import Grid, link_results
+from qlcnet.grid.run import GridError
 from qlcnet.tracking import GridTracker, sync
 from qlcnet.tracking.content import parent_fingerprint
+from tests.grid.projects import TASK, make_project, plan
 from tests.tracking.studies import EPOCHS, history_of, ids_of, make_grid, make_results, put, runs_of, store_of
 
 FOLLOWED = ["fold 0, lcnet_050 classical", "fold 1, lcnet_050 classical", "lcnet_050 classical, spots"]
@@ -202,6 +207,60 @@ def test_ctrl_c_and_failures_leave_nothing_running(root: Path) -> None:
 
     run_grid(root, grid)
     assert [run["status"] for run in runs_of(root)] == ["FINISHED"] * 6
+
+
+def test_a_failed_fit_fails_its_models_and_the_others_are_finished(root: Path) -> None:
+    grid, store = make_grid(("classical", "twin", "hybrid")), store_of(root)
+    broken = grid.specs[1]
+    assert broken.fingerprint == grid.specs[3].fingerprint, "twin is an equal model under another name"
+    for _ in range(2):  # the second time, fitted again
+        tracker = GridTracker(grid, root, store)
+        for spec in grid.specs:
+            if spec.fingerprint not in store and spec.model_name != "twin":
+                tracker.started(spec, "w")
+                tracker.epoch(spec, history_of(spec)[0])
+                if spec is broken:
+                    tracker.failed(spec, RuntimeError("diverged in epoch 1"))
+                else:
+                    tracker.finished(spec, put(store, grid, spec))
+        link_results(grid, store, root / "results" / "folds", {broken.name: "diverged in epoch 1"})
+        assert TaskFacts.read(root / "results/folds/spots").failed.keys() == {broken.name, grid.specs[3].name}
+        tracker.complete(seconds=1.0)
+        tracker.close()
+        assert sync(root) == 0
+        models = {run["tags"]["model"]: run for run in runs_of(root) if run["tags"]["kind"] == "model"}
+        status = {model: run["status"] for model, run in models.items()}
+        assert status == {"classical": "FAILED", "twin": "FAILED", "hybrid": "FINISHED"}
+        assert models["twin"]["tags"]["error"] == "1 of 2 fits: RuntimeError: diverged in epoch 1"
+
+    run_grid(root, grid)
+    assert {run["status"] for run in runs_of(root)} == {"FINISHED"}
+    assert not [run for run in runs_of(root) if "error" in run["tags"]]
+
+
+def test_train_finishes_the_models_beside_one_that_diverges(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {"diverges": {"inputs": ["image"], "training": {"learning_rate": 1e30}}, "sound": {"inputs": ["image"]}}
+    params = make_project(root, models=models)
+    grid, store = plan(params, root)
+    for spec in grid.specs:
+        if spec.model_name == "sound":
+            put(store, grid, spec)
+
+    def diverge(specs: list[FitSpec], open_engine: object, keeper: object, listeners: list[GridTracker]) -> None:
+        for spec in specs:
+            for listener in listeners:
+                listener.started(spec, "w")
+                listener.failed(spec, RuntimeError("diverged in epoch 1"))
+        raise GridError("3 of 3 fits failed", {spec.name: "diverged in epoch 1" for spec in specs})
+
+    monkeypatch.setattr(train, "run_grid", diverge)  # else 20 s of importing, counting and fitting
+    monkeypatch.setattr(train.Keeper, "of", lambda *_: None)
+    with pytest.raises(GridError):
+        train.train_task(params, TASK, root, 1, None)
+    statuses = {run["name"]: run["status"] for run in runs_of(root) if run["tags"]["kind"] == "model"}
+    assert statuses == {"lcnet_035 diverges, squares": "FAILED", "lcnet_035 sound, squares": "FINISHED"}
+    assert sync(root) == 0
+    assert {run["name"]: run["status"] for run in runs_of(root) if run["tags"]["kind"] == "model"} == statuses
 
 
 def test_a_fit_that_starts_again_is_one_run(root: Path) -> None:

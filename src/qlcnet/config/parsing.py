@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from qlcnet.address import without_password
 from qlcnet.config.params import Params
 from qlcnet.config.strict_yaml import StrictYAMLError, read_yaml
 
@@ -88,8 +89,8 @@ def _explain(item: Mapping[str, Any]) -> str:
 
 
 def _given(item: Mapping[str, Any]) -> str:
-    """What was written, at most 100 characters of it."""
-    text = repr(item["input"])
+    """What was written, at most 100 characters of it, without passwords of mirrors."""
+    text = without_password(repr(item["input"]))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 

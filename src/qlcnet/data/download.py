@@ -15,6 +15,7 @@ import urllib3
 from filelock import FileLock
 from tqdm import tqdm
 
+from qlcnet.address import without_password
 from qlcnet.data.imageset import DataError
 from qlcnet.data.partfile import BLOCK, PartFile, md5_of
 
@@ -90,8 +91,8 @@ def download(file: KnownFile, urls: Sequence[str], target: Path, patience: Patie
                 try:
                     _insist(session, url, part, file, patience)
                 except _GiveUp as error:
-                    log.warning("%s: %s", url, error)
-                    causes.append(f"{url}: {error}")
+                    log.warning("%s: %s", without_password(url), error)
+                    causes.append(f"{without_password(url)}: {error}")
                     continue
                 part.finish(target)
                 return target
@@ -124,7 +125,7 @@ def _insist(session: requests.Session, url: str, part: PartFile, file: KnownFile
                 raise _GiveUp(f"{error} ({idle} tries){seen}") from None
             wait = max(error.wait, patience.first_wait * 2 ** max(0, idle - 1))
             wait = min(wait, patience.longest_wait)
-            log.warning("%s: %s; trying again in %.3g s", url, error, wait)
+            log.warning("%s: %s; trying again in %.3g s", without_password(url), error, wait)
             time.sleep(wait)
     raise _GiveUp(f"still not complete after {MOST_TRIES} tries")
 
@@ -235,6 +236,6 @@ def _cause(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    text = re.sub(r"<[^>]*>:? ?|\S+\(host=[^)]*\): ?", "", str(error)).strip()
+    text = without_password(re.sub(r"<[^>]*>:? ?|\S+\(host=[^)]*\): ?", "", str(error)).strip())
     name = type(error).__name__
     return text if text.startswith(name) else f"{name}: {text}".removesuffix(": ")

@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from qlcnet.address import without_password
+
 BLOCK = 1 << 20  # bytes read from the network or the disk at once
 LONG = 200 * BLOCK  # bytes whose checksum takes long enough for a progress bar
 
@@ -73,13 +75,13 @@ class PartFile:
             note = json.loads(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return note.get("validator") if isinstance(note, dict) and note.get("url") == url else None
+        return note.get("validator") if isinstance(note, dict) and note.get("url") == without_password(url) else None
 
     def remember(self, url: str, headers: Any) -> None:
         """Note where the bytes come from, and by what the server tells whether its file has changed."""
         etag = headers.get("ETag", "")
         validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
-        self.note.write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+        self.note.write_text(json.dumps({"url": without_password(url), "validator": validator}), encoding="utf-8")
 
     def finish(self, target: Path) -> None:
         """Give the whole file its final name. Raises OSError."""

@@ -207,16 +207,18 @@ def _specs(params: Params, task: str, repeats: Iterable[int], folds: Iterable[in
 def link_results(grid: Grid, store: FoldStore, results: Path, failed: Mapping[str, str] | None = None) -> None:
     """Make `results/<task>` hold exactly the grid's folds, taken from the store, and what is known of the task.
 
-    `failed`: why fits have no folder, by their names. The folder takes the place of a former one as a whole.
+    `failed`: why fits have no folder, by one of their names. The folder takes the place of a former one as a whole.
     """
     assert grid.facts is not None
-    failed = failed or {}
+    why = {spec.fingerprint: reason for spec in grid.specs if (reason := (failed or {}).get(spec.name))}
     with whole_folder(results / grid.task) as folder:
         for spec in grid.specs:
-            if spec.name not in failed:
+            if spec.fingerprint not in why:
                 inside = path_in_task(spec.backbone_name, spec.model_name, spec.repeat, spec.fold)
                 store.link(spec.fingerprint, folder / inside)
-        replace(grid.facts, failed=dict(failed)).write(folder)
+        # a fit that stands under several names failed under all of them
+        named = {spec.name: why[spec.fingerprint] for spec in grid.specs if spec.fingerprint in why}
+        replace(grid.facts, failed=named).write(folder)
 
 
 def _shown_digests(root: Path, task: str) -> dict[str, str]:

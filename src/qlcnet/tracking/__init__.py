@@ -5,11 +5,11 @@ nothing is added twice: `GridTracker` follows a grid while it runs, `sync` adds 
 process of `train` or of `track sync` writes; the processes that fit never import MLflow.
 """
 
-from qlcnet.tracking.backend import TrackingError
 from qlcnet.tracking.live import GridTracker
 from qlcnet.tracking.look import look
+from qlcnet.tracking.place import TrackingError
 from qlcnet.tracking.projection import Projection
 from qlcnet.tracking.sync import sync
-from qlcnet.tracking.ui import ui_command, ui_url
+from qlcnet.tracking.ui import local_ui
 
-__all__ = ["GridTracker", "Projection", "TrackingError", "look", "sync", "ui_command", "ui_url"]
+__all__ = ["GridTracker", "Projection", "TrackingError", "local_ui", "look", "sync"]

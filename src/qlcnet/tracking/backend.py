@@ -1,21 +1,27 @@
-"""The tracking store: where it is and how it is opened. Imports MLflow when it opens."""
+"""Opens the tracking store, once for whoever writes it. Imports MLflow when it opens."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-import re
-import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from qlcnet.paths import Project
+from qlcnet.address import without_password
+from qlcnet.data.search_path import cache_folder
+from qlcnet.tracking.place import VARIABLE, Place, TrackingError, place_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from qlcnet.tracking.database import Database
 
 log = logging.getLogger("qlcnet")
 
@@ -28,25 +34,23 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-
-
-class TrackingError(RuntimeError):
-    """The tracking store cannot be used; the message says which one, why, and what to do."""
+LOCK_SECONDS = 300
+WAITS = (0.5, 1.0)  # seconds before a database is tried again: it may be starting, or have all its connections in use
 
 
 @dataclass(frozen=True)
 class Backend:
-    """An open store. `lock` serialises whoever finds or creates runs on this machine."""
+    """An open store. `lock` keeps whoever finds or creates runs apart from others that do.
+
+    `is_locked`: from all others; else only from those on this machine, as no server has a lock to give.
+    """
 
     client: MlflowClient
     experiment_id: str
-    uri: str
-    lock: FileLock
-
-
-def tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, else the SQLite file below the project's mlruns/ (MLflow's file store is gone)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Project(root).mlruns / 'mlflow.db'}"
+    place: Place
+    lock: Callable[[], AbstractContextManager[object]]
+    is_locked: bool
+    database: Database | None
 
 
 def open_backend(root: Path) -> Backend:
@@ -55,23 +59,66 @@ def open_backend(root: Path) -> Backend:
         os.environ.setdefault(name, value)
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    folder, uri = Project(root).mlruns, tracking_uri(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Several processes that open a fresh SQLite file at once leave it broken.
-    lock = FileLock(folder / "store.lock", timeout=300)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # of each try at a server; the last one is said
+    place = place_of(root)
+    place.mlruns.mkdir(parents=True, exist_ok=True)
     try:
-        from mlflow import MlflowClient
-
-        with lock:
-            if "MLFLOW_TRACKING_URI" not in os.environ:
-                _follow_a_moved_project(folder)
-            client = MlflowClient(tracking_uri=uri)
-            return Backend(client, _experiment(client, None if is_server(uri) else folder / "artifacts"), uri, lock)
+        return _open(place)
+    except TrackingError:
+        raise
     except Exception as error:  # of the network, of SQLAlchemy, of MLflow, which wraps some of them
-        raise TrackingError(f"the tracking store {without_password(uri)} cannot be opened: {brief(error)}") from error
+        remedy = f"; correct {VARIABLE}, or unset it" if os.environ.get(VARIABLE) else ""
+        raise TrackingError(f"the tracking store {place.shown} cannot be opened: {brief(error)}{remedy}") from error
 
 
-def _experiment(client: MlflowClient, artifacts: Path | None) -> str:
+def _open(place: Place) -> Backend:
+    database = None
+    if not place.is_server:
+        from qlcnet.tracking.database import Database
+
+        database = Database(place)
+        _wait_for(database)
+    lock, is_locked = _lock_of(place, database)
+    from mlflow import MlflowClient
+
+    # Processes that make the tables of a fresh database side by side leave it broken.
+    with lock():
+        client = MlflowClient(tracking_uri=place.uri)
+        experiment = _experiment(client, database.artifacts if database else None)
+        if database and database.follow_moved_files():
+            log.info("the project was moved: files of tracked runs are now looked for in %s", place.artifacts)
+    return Backend(client, experiment, place, lock, is_locked, database)
+
+
+def _wait_for(database: Database) -> None:
+    for wait in WAITS:
+        try:
+            return database.check()
+        except Exception:
+            time.sleep(wait)
+    database.check()
+
+
+def _lock_of(place: Place, database: Database | None) -> tuple[Callable[[], AbstractContextManager[object]], bool]:
+    """What all writers of the store lock, and whether those of other machines do too."""
+    if place.kind == "postgresql" and database:
+        return database.lock, True
+    if place.file:
+        return FileLock(f"{place.file}.lock", timeout=LOCK_SECONDS).acquire, True
+    return FileLock(_machine_wide(place), timeout=LOCK_SECONDS).acquire, False
+
+
+def _machine_wide(place: Place) -> Path:
+    """A file that all checkouts of this user lock."""
+    name = f"tracking-{hashlib.sha256(place.uri.encode()).hexdigest()[:16]}.lock"
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return cache_folder() / name
+    except OSError:
+        return place.mlruns / name
+
+
+def _experiment(client: MlflowClient, artifacts: str | None) -> str:
     """Id of the experiment, made or undeleted if need be. A server (`artifacts` None) places artifacts itself."""
     from mlflow.exceptions import MlflowException
 
@@ -79,7 +126,7 @@ def _experiment(client: MlflowClient, artifacts: Path | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=str(artifacts) if artifacts else None))
+            return str(client.create_experiment(name, artifact_location=artifacts))
         except MlflowException:
             # another machine was faster on a shared server
             found = client.get_experiment_by_name(name)
@@ -90,41 +137,7 @@ def _experiment(client: MlflowClient, artifacts: Path | None) -> str:
     return str(found.experiment_id)
 
 
-def _follow_a_moved_project(folder: Path) -> None:
-    """Point a SQLite store to its artifacts where they are now: MLflow keeps absolute paths, folders get renamed."""
-    database, artifacts = folder / "mlflow.db", str(folder / "artifacts")
-    if not database.is_file():
-        return
-    connection = sqlite3.connect(database)
-    try:
-        row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
-        if row is None or row[0] == artifacts:
-            return
-        former, length = row[0], len(row[0]) + 1
-        for table, at in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-            connection.execute(
-                f"UPDATE {table} SET {at} = ? || substr({at}, ?) WHERE {at} = ? OR substr({at}, 1, ?) = ?",
-                (artifacts, length, former, length, former + "/"),
-            )
-        connection.commit()
-        log.info("the project was moved: artifacts of the tracking store are now looked for in %s", artifacts)
-    except sqlite3.OperationalError:
-        return  # not a store of MLflow's, or not yet one: opening it says more
-    finally:
-        connection.close()
-
-
-def is_server(uri: str) -> bool:
-    """Whether something else than a database is behind an address: MLflow's server, or a service."""
-    return not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql"))
-
-
-def without_password(uri: str) -> str:
-    """The address as it may stand in a log."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
 def brief(error: BaseException) -> str:
-    """The first line of an error, without passwords, at most 300 characters."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {without_password(lines[0])}"[:300]
+    """The first line of an error, without passwords, at most 300 characters; behind its name unless it is of ours."""
+    line = without_password((str(error).strip().splitlines() or [""])[0])
+    return (line if type(error).__module__.startswith("qlcnet.tracking") else f"{type(error).__name__}: {line}")[:300]

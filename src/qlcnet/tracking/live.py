@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from qlcnet.fit.fold_folder import read_provenance
 from qlcnet.paths import Project
-from qlcnet.tracking.backend import TrackingError, brief
+from qlcnet.tracking.backend import brief
 from qlcnet.tracking.content import Config
-from qlcnet.tracking.projection import KILLED, Projection, Run
+from qlcnet.tracking.place import TrackingError
+from qlcnet.tracking.projection import FAILED, KILLED, Projection, Run
 
 if TYPE_CHECKING:
     from qlcnet.fit.spec import FitSpec
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("qlcnet")
 
-FAILED = "FAILED"
 LATEST = 180  # seconds that `close` waits for what is left to write
 FAILURES = 3  # in a row; a store that fails so often is given up
-REPAIR = "fits and results are not affected; `qlcnet track sync` adds what is missing once the store can be reached"
+REPAIR = "fits and results are not affected; `qlcnet track sync` adds what is missing once that is mended"
 
 Key = tuple[str, str]  # backbone, model
 
@@ -56,7 +56,7 @@ class GridTracker:
         # below: only the writing thread
         self._projection: Projection | None = None
         self._parents: dict[Key, Run] = {}
-        self._failed: set[Key] = set()
+        self._failed: dict[str, str] = {}  # fingerprint -> what the fit raised
         self._failures = 0
         self._lost = False
         self._thread.start()
@@ -85,12 +85,11 @@ class GridTracker:
 
     def failed(self, spec: FitSpec, error: BaseException) -> None:
         """A fit raised."""
-        if fit := self._fits.get(spec.fingerprint):
-            reason = brief(error)
-            self._put(spec.name, lambda: self._fail(fit, reason))
+        reason = brief(error)
+        self._put(spec.name, lambda: self._fail(spec, reason))
 
     def complete(self, seconds: float) -> None:
-        """All fits are linked into results/: finish the parents, and add folds that an earlier run had fitted."""
+        """The fits are linked into results/: finish the parents of which none failed, and add folds fitted earlier."""
         for backbone, model in self._models:
             self._put(f"{backbone} {model}", lambda key=(backbone, model): self._complete(key, seconds))  # type: ignore[misc]
 
@@ -153,32 +152,40 @@ class GridTracker:
         if fit.run:
             self._opened().finish_fold(fit.run, folder, read_provenance(folder))
 
-    def _fail(self, fit: _Fit, reason: str) -> None:
-        self._failed.add(fit.key)
-        if fit.run:
+    def _fail(self, spec: FitSpec, reason: str) -> None:
+        self._failed[spec.fingerprint] = reason
+        if (fit := self._fits.get(spec.fingerprint)) and fit.run:
             self._opened().stop(fit.run, FAILED, reason)
 
     def _complete(self, key: Key, seconds: float) -> None:
         projection, parent, configs = self._opened(), self._parent(key), self._models[key]
-        if parent.foreign:
+        if parent.foreign or self._failures_of(key):
             return
         provenances: list[dict[str, Any]] = []
-        for config in configs:
-            folder = self._store.path(config["fingerprint"])
-            provenances.append(read_provenance(folder))
-            fit = self._fits.get(config["fingerprint"])
-            if fit is None or fit.key != key or fit.run is None or fit.run.is_open:
-                projection.add_fold(parent, config, folder, provenances[-1])
-        backbone, model = key
-        folder = Project(self._root).fits / self._grid.task / backbone / model
-        projection.finish_parent(parent, folder, provenances, seconds)
+        with projection.failing_with(parent):
+            for config in configs:
+                folder = self._store.path(config["fingerprint"])
+                provenances.append(read_provenance(folder))
+                fit = self._fits.get(config["fingerprint"])
+                if fit is None or fit.key != key or fit.run is None or fit.run.is_open:
+                    projection.add_fold(parent, config, folder, provenances[-1])
+            backbone, model = key
+            folder = Project(self._root).fits / self._grid.task / backbone / model
+            projection.finish_parent(parent, folder, provenances, seconds)
 
     def _stop_open_runs(self) -> None:
         for fit in self._fits.values():
             if fit.run:
                 self._opened().stop(fit.run, KILLED)
         for key, parent in self._parents.items():
-            self._opened().stop(parent, FAILED if key in self._failed else KILLED)
+            if reasons := self._failures_of(key):
+                self._opened().stop(parent, FAILED, f"{len(reasons)} of {len(self._models[key])} fits: {reasons[0]}")
+            else:
+                self._opened().stop(parent, KILLED)
+
+    def _failures_of(self, key: Key) -> list[str]:
+        """What the fits of a model raised, also those that ran under the name of an equal one."""
+        return [self._failed[f] for config in self._models[key] if (f := config["fingerprint"]) in self._failed]
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

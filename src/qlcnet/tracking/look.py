@@ -6,37 +6,26 @@ from pathlib import Path
 
 import requests
 
-from qlcnet.tracking.backend import TrackingError, brief, is_server, tracking_uri, without_password
+from qlcnet.tracking.backend import brief
+from qlcnet.tracking.place import TrackingError, place_of
 
 SECONDS = 3  # for a server that does not answer
 
 
 def look(root: Path) -> str:
     """Where the runs of the project in `root` go, in words. Raises TrackingError where nobody answers there."""
-    uri = tracking_uri(root)
-    shown = without_password(uri)
+    place = place_of(root)
+    if place.file and not place.file.is_file():
+        return f"{place.shown}, made by the first run"
     try:
-        if uri.startswith(("http://", "https://")):
-            requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS).raise_for_status()
-            return f"MLflow server at {shown}"
-        if is_server(uri):
-            return f"{shown} (not looked at)"
-        return _look_at_database(uri, shown)
+        if place.uri.startswith(("http://", "https://")):
+            requests.get(f"{place.uri.rstrip('/')}/health", timeout=SECONDS).raise_for_status()
+        elif not place.is_server:
+            from qlcnet.tracking.database import Database
+
+            Database(place).check()
+    except TrackingError:
+        raise
     except Exception as error:  # of the network, of SQLAlchemy, of a driver
-        raise TrackingError(f"{shown} does not answer ({brief(error)}); fits go on without it") from error
-
-
-def _look_at_database(uri: str, shown: str) -> str:
-    from sqlalchemy import create_engine, make_url, text
-
-    url = make_url(uri)
-    is_file = url.get_backend_name() == "sqlite"
-    if is_file and not Path(url.database or "").is_file():
-        return f"{shown}, made by the first run"
-    engine = create_engine(url, connect_args={"timeout" if is_file else "connect_timeout": SECONDS})
-    try:
-        with engine.connect() as connection:
-            runs = connection.execute(text("SELECT count(*) FROM runs")).scalar()
-    finally:
-        engine.dispose()
-    return f"{shown}: {runs} runs"
+        raise TrackingError(f"{place.shown} does not answer ({brief(error)}); fits go on without it") from error
+    return place.shown

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import logging
-import re
-import shutil
-import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from qlcnet.fit.fold_folder import read_config, read_history
+from qlcnet.scratch import scratch_folder
 from qlcnet.tracking import content
-from qlcnet.tracking.backend import Backend, open_backend
+from qlcnet.tracking.backend import Backend, brief, open_backend
 from qlcnet.tracking.content import Config
+from qlcnet.tracking.owner import OWNER, is_alive, me, of_this_machine
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
+    from mlflow.entities import RunInfo
 
 log = logging.getLogger("qlcnet")
 
-RUNNING, FINISHED, KILLED = "RUNNING", "FINISHED", "KILLED"
-OWNER = "owner"  # tag: host/pid/start of the process that writes the run
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+ERROR = "error"  # tag: why a run did not come to its end
 METRICS_A_BATCH = 1000  # MLflow's limit of one log_batch
 RUNS_A_SEARCH = 50_000  # likewise of one search
 
@@ -48,6 +47,10 @@ class Run:
         return self.status == RUNNING and not self.foreign
 
 
+class FilesError(OSError):
+    """A run's tables and figures cannot be kept; the message names the folder and what to do."""
+
+
 class Projection:
     """The runs of one store. `made` counts those that were created."""
 
@@ -64,8 +67,8 @@ class Projection:
         """Give runs whose process on this machine is gone (kill -9, power cut) the status KILLED; returns how many."""
         orphans = [
             run
-            for run in self._search(f"attributes.status = '{RUNNING}' AND tags.{OWNER} LIKE '{socket.gethostname()}/%'")
-            if not _is_alive(run.data.tags[OWNER])
+            for run in self._search(f"attributes.status = '{RUNNING}' AND {of_this_machine()}")
+            if not is_alive(run.data.tags[OWNER])
         ]
         for run in orphans:
             self.client.set_terminated(run.info.run_id, KILLED)
@@ -78,16 +81,24 @@ class Projection:
         """
         config, tags = configs[0], content.parent_tags(configs)
         name = f"{content.model_name(config)}, {config['task']}"
-        with self.backend.lock:  # finding and claiming must be one step for processes side by side
-            found = self._search(f"tags.fingerprint = '{tags['fingerprint']}' AND tags.kind = 'model'")
-            found.sort(key=lambda run: run.info.status != FINISHED)
+        with self.backend.lock():  # finding and claiming must be one step for processes side by side
+            found = self._find(tags["fingerprint"])
             if not found:
-                return self._create(name, {**tags, OWNER: _me()}, config)
+                run = self._create(name, {**tags, OWNER: me()}, config)
+                # where machines do not wait for each other, one may have made the same run: the first of them stays
+                found = [] if self.backend.is_locked else self._find(tags["fingerprint"])
+                if not found or found[0].info.run_id == run.id:
+                    return run
+                self.client.delete_run(run.id)
+                self.made -= 1
             run = Run(found[0].info.run_id, name, found[0].info.status)
             owner = found[0].data.tags.get(OWNER, "")
-            run.foreign = run.status == RUNNING and owner != _me() and _is_alive(owner)
+            run.foreign = run.status == RUNNING and owner != me() and is_alive(owner)
             if run.status != FINISHED and not run.foreign:
-                self.client.set_tag(run.id, OWNER, _me())
+                self._take_files(found[0].info)
+                self.client.set_tag(run.id, OWNER, me())
+                if ERROR in found[0].data.tags:
+                    self.client.delete_tag(run.id, ERROR)
                 self.client.update_run(run.id, status=RUNNING)
                 run.status = RUNNING
         for child in self._search(f"tags.`mlflow.parentRunId` = '{run.id}'"):
@@ -110,7 +121,7 @@ class Projection:
             return Run("", name, RUNNING, foreign=True)
         while former:
             self.client.delete_run(former.pop().id)
-        tags = {**content.fold_tags(config), "mlflow.parentRunId": parent.id, OWNER: _me()}
+        tags = {**content.fold_tags(config), "mlflow.parentRunId": parent.id, OWNER: me()}
         former.append(self._create(name, tags, config, started))
         return former[-1]
 
@@ -158,31 +169,54 @@ class Projection:
 
         if not run.is_open:
             return
-        files = Path(mkdtemp(prefix="qlcnet-"))
-        try:
+        with scratch_folder(self.backend.place.scratch) as scratch:
+            files = scratch / "files"
+            files.mkdir()
             metrics = {**write_outcome(folder, files), **content.fit_seconds(provenances)}
-            self.client.log_artifacts(run.id, str(files))
-        finally:
-            shutil.rmtree(files, ignore_errors=True)
+            self._log_files(run, files)
         if stage_seconds is not None:
             metrics["seconds_stage"] = stage_seconds
         self._log(run, metrics, {}, provenances)
         ends = [times[1] for p in provenances if (times := content.fit_times(p))]
         self._end(run, FINISHED, max(ends) if len(ends) == len(provenances) and stage_seconds is None else None)
 
+    @contextmanager
+    def failing_with(self, parent: Run) -> Iterator[None]:
+        """While a parent is completed: it and its folds do not stay RUNNING where that raises."""
+        try:
+            yield
+        except BaseException as error:
+            status = FAILED if isinstance(error, Exception) else KILLED
+            with suppress(Exception):  # of a store that is gone; its next writer ends what this process leaves
+                for run in [*chain.from_iterable(parent.children.values()), parent]:
+                    self.stop(run, status, brief(error))
+            raise
+
     def stop(self, run: Run, status: str, reason: str = "") -> None:
         """Close a run that did not come to its end: FAILED or KILLED, with the reason as a tag."""
         if not run.is_open:
             return
         if reason:
-            self.client.set_tag(run.id, "error", reason)
+            self.client.set_tag(run.id, ERROR, reason)
         self._end(run, status, None)
+
+    def _log_files(self, run: Run, files: Path) -> None:
+        try:
+            self.client.log_artifacts(run.id, str(files))
+        except OSError as error:
+            if self.backend.place.is_server:  # what requests raises is an OSError too
+                raise
+            raise FilesError(
+                f"files of runs cannot be written: {error.filename or self.backend.place.artifacts}: "
+                f"{error.strerror or error}; make room there, or let yourself write there"
+            ) from error
 
     def _create(self, name: str, tags: Mapping[str, str], config: Config, started: int | None = None) -> Run:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
         run = self.client.create_run(self.backend.experiment_id, start_time=started, tags=dict(tags), run_name=name)
         self.made += 1
+        self._take_files(run.info)
         params = [Param(name, value) for name, value in content.params_of(config).items()]
         for start in range(0, len(params), 100):
             self.client.log_batch(run.info.run_id, params=params[start : start + 100])
@@ -193,6 +227,15 @@ class Projection:
                 run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "cross-validation")])]
             )
         return Run(run.info.run_id, name, RUNNING)
+
+    def _take_files(self, info: RunInfo) -> None:
+        if database := self.backend.database:
+            database.take_files(info.run_id, info.artifact_uri)
+
+    def _find(self, fingerprint: str) -> list[MlflowRun]:
+        """The runs of a model: a finished one before others, an older one before younger ones."""
+        found = self._search(f"tags.fingerprint = '{fingerprint}' AND tags.kind = 'model'")
+        return sorted(found, key=lambda run: (run.info.status != FINISHED, run.info.start_time, run.info.run_id))
 
     def _log(
         self,
@@ -220,21 +263,3 @@ class Projection:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def _me() -> str:
-    process = psutil.Process()
-    return f"{socket.gethostname()}/{process.pid}/{int(process.create_time())}"
-
-
-def _is_alive(owner: str) -> bool:
-    """Whether the process that an owner tag names still runs here. Of other machines nothing is known: False."""
-    parts = re.fullmatch(r"(.+)/(\d+)/(\d+)", owner)
-    if parts is None or parts[1] != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(int(parts[2]))
-        # the start distinguishes a process from a later one with its number; 2 s: clocks get adjusted
-        return abs(process.create_time() - int(parts[3])) < 2 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

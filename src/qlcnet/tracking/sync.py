@@ -14,7 +14,8 @@ from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.paths import Project
 from qlcnet.report.predictions import fold_folders
 from qlcnet.tracking import content
-from qlcnet.tracking.backend import TrackingError, brief, without_password
+from qlcnet.tracking.backend import brief
+from qlcnet.tracking.place import TrackingError
 from qlcnet.tracking.projection import Projection
 
 log = logging.getLogger("qlcnet")
@@ -24,22 +25,35 @@ def sync(root: Path) -> int:
     """Add the runs of every complete model of results/folds that the store lacks; returns how many were added.
 
     Models whose folds are not all there, or that a running `train` is writing, are left to it. Runs of other params
-    and commits are never touched. Syncs side by side wait for each other. Raises TrackingError.
+    and commits are never touched. Syncs side by side wait for each other. Raises TrackingError, after the other models
+    where the files of one cannot be read or kept.
     """
     project = Project(root)
     folders = sorted({path.parents[2] for path in project.fits.glob("*/*/*/repeat-*/fold-*/config.json")})
     project.mlruns.mkdir(parents=True, exist_ok=True)
     with FileLock(project.mlruns / "sync.lock"):
-        projection = Projection.open(root)
-        try:
-            for folder in tqdm(folders, desc="tracking", unit="model", disable=None, leave=False):
+        projection, failed = Projection.open(root), []
+        projection.end_orphans()
+        for folder in tqdm(folders, desc="tracking", unit="model", disable=None, leave=False):
+            try:
                 _sync_model(projection, folder, project.store)
-        except TrackingError:
-            raise
-        except Exception as error:
-            store = without_password(projection.backend.uri)
-            raise TrackingError(f"{store}: {brief(error)}; {projection.made} runs were added before") from error
+            except Exception as error:
+                failed.append(f"{'/'.join(folder.parts[-3:])}: {brief(error)}")
+                if _is_of_the_store(error):
+                    break
+    if failed:
+        store, count = projection.backend.place.shown, f"{projection.made} runs were added"
+        raise TrackingError("\n  ".join([f"the tracking store {store} is not up to date, {count}", *failed]))
     return projection.made
+
+
+def _is_of_the_store(error: Exception) -> bool:
+    """Whether the store cannot be written; else the files of one model are to blame."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, MlflowException | RequestException | SQLAlchemyError)
 
 
 def _sync_model(projection: Projection, folder: Path, store: Path) -> None:
@@ -58,8 +72,9 @@ def _sync_model(projection: Projection, folder: Path, store: Path) -> None:
         log.info("%s: another process is writing its runs", parent.name)
         return
     provenances: list[dict[str, Any]] = []
-    for fold, config in zip(folds.values(), configs, strict=True):
-        provenance = read_provenance(store / config["fingerprint"])
-        projection.add_fold(parent, config, fold, provenance)
-        provenances.append(provenance)
-    projection.finish_parent(parent, folder, provenances)
+    with projection.failing_with(parent):
+        for fold, config in zip(folds.values(), configs, strict=True):
+            provenance = read_provenance(store / config["fingerprint"])
+            projection.add_fold(parent, config, fold, provenance)
+            provenances.append(provenance)
+        projection.finish_parent(parent, folder, provenances)

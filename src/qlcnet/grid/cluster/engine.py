@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qlcnet import machine
+from qlcnet.address import without_password
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.grid.cluster import transfer
 from qlcnet.grid.cluster.worker import SpoolGoneError, describe_worker, fit_on_worker, versions
@@ -72,7 +73,7 @@ class DaskEngine:
         weights: Collection[str] = (),
         device: str = "cpu",
     ) -> None:
-        self.scheduler, self.device = scheduler, device
+        self.scheduler, self.device = without_password(scheduler), device  # as messages show it
         self.files = transfer.TaskFiles.of(paths, channels, weights)
         self._own: dict[str, Any] = {"versions": versions(), "cpu": machine.kind_of_cpu()}
         self._topic = f"qlcnet-{self.files.digest}-{time.time_ns()}"
@@ -296,7 +297,7 @@ class DaskEngine:
 
     def _lost_scheduler(self, error: Exception) -> ClusterError:
         return ClusterError(
-            f"lost the scheduler at {self.scheduler} ({error!r}); finished fits are kept, "
+            f"lost the scheduler at {self.scheduler} ({without_password(repr(error))}); finished fits are kept, "
             "run the same command again when it is back"
         )
 
@@ -304,14 +305,23 @@ class DaskEngine:
 def _connect(scheduler: str) -> Client:
     try:
         from distributed import Client
+        from distributed.comm.addressing import get_address_host_port
     except ModuleNotFoundError:
         raise ClusterError("a cluster needs the optional packages: pip install qlcnet[cluster]") from None
     for name in ("distributed", "distributed.client"):  # distributed gives the second a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what it tells of is handled, and said, here
     try:
+        get_address_host_port(scheduler)  # a client of an address that cannot be read waits for ever when it is dropped
+    except ValueError:
+        raise ClusterError(
+            f"execution.scheduler, or --scheduler: {without_password(scheduler)} is no address of a Dask scheduler, as "
+            "tcp://host:8786 is; they know no user and password"
+        ) from None
+    try:
         return Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False, name="qlcnet")
     except (OSError, TimeoutError, ValueError) as error:
+        shown = without_password(scheduler)
         raise ClusterError(
-            f"no Dask scheduler answers at {scheduler} within {CONNECT_SECONDS:.0f} s ({type(error).__name__}); "
+            f"no Dask scheduler answers at {shown} within {CONNECT_SECONDS:.0f} s ({type(error).__name__}); "
             "start one with `dask scheduler`, or correct execution.scheduler in params.yaml"
         ) from error
