@@ -22,6 +22,8 @@ import numpy as np
 import psutil
 import pytest
 
+from qlcnet.config import Backbone, Input, Model
+from qlcnet.cost.network_size import network_size
 from qlcnet.cost.room import worker_memory
 from qlcnet.cost.workload import NetworkKind, NetworkSize
 from qlcnet.fit.fold_folder import read_config, read_history, read_provenance
@@ -30,6 +32,7 @@ from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.grid.engine import EngineError
 from qlcnet.grid.grid import link_results
 from qlcnet.grid.keeper import Keeper
+from qlcnet.grid.plan import plan_text
 from qlcnet.grid.run import RESTARTS, GridError, run_grid
 from tests.grid.conftest import Reference
 from tests.grid.projects import TASK, Record, bytes_of, make_project, plan, run_locally
@@ -282,6 +285,29 @@ def test_a_real_fit_that_raises_leaves_the_others(tmp_path: Path) -> None:
     assert (
         sorted(kind for kind, *_ in record.told if kind in ("finished", "failed")) == ["failed"] * 3 + ["finished"] * 3
     )
+
+
+def test_a_network_too_deep_for_the_images_is_named_and_the_others_are_fitted(tmp_path: Path) -> None:
+    backbones = {"lcnet_035": {}, "convnext_atto": {}}
+    params = make_project(tmp_path, models={"m": {"inputs": ["image"]}}, backbones=backbones, epochs=1)
+    record = Record()
+    fault = r"backbones.convnext_atto: cannot take 16 x 16 pixels; set training.input_size \(32 works\)"
+    with pytest.raises(GridError, match=rf"3 of 6 fits failed(.|\n)*{fault}"):
+        run_locally(tmp_path, params, record)
+    ended = sorted((kind, name.split("/")[1]) for kind, name, _ in record.told if kind in ("finished", "failed"))
+    assert ended == [("failed", "convnext_atto")] * 3 + [("finished", "lcnet_035")] * 3
+    text = plan_text(params, tmp_path, 1)
+    assert text.count("WILL FAIL on squares: backbones.convnext_atto: cannot take 16 x 16 pixels") == 1
+
+
+@pytest.mark.parametrize(("name", "works"), [
+    ("dla34", 32), ("inception_v3", 96), ("vit_tiny_patch16_224", 224), ("lcnet_050", 0),
+])  # fmt: skip
+def test_the_size_that_works_was_tried(name: str, works: int) -> None:
+    kind = NetworkKind(name, Backbone(), Model(inputs=(Input("image"),)), (3,), 28, 28, 7)
+    fault = network_size(kind).fault
+    assert fault.endswith(f"cannot take 28 x 28 pixels; set training.input_size ({works} works)" if works else "")
+    assert bool(fault) == bool(works)
 
 
 @contextmanager

@@ -118,12 +118,16 @@ class NetworkKind:
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """Counts for one image: multiply-adds, values that layers put out; layers that run; parameters."""
+    """Counts for one image: multiply-adds, values that layers put out; layers that run; parameters.
+
+    `fault`: why the network cannot take images of this size; its counts are 0 then.
+    """
 
     multiply_adds: int
     activations: int
     layers: int
     parameters: int
+    fault: str = ""
 
 
 @dataclass(frozen=True)

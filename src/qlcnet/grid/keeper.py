@@ -54,6 +54,10 @@ class Keeper:
         expected = {name: Expected(one, model.seconds(one)) for name, one in work.items()}
         return cls(store, grid.configs, provenance, expected)
 
+    def fault(self, spec: FitSpec) -> str:
+        """Why the network of a fit cannot take its images; empty where it can."""
+        return self.expected[spec.name].work.size.fault
+
     @property
     def seconds(self) -> dict[str, float]:
         """Expected seconds of each fit, by its name."""

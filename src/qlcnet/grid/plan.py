@@ -17,7 +17,9 @@ DEFAULTS_ARE = {"cpu": "measured on another machine", "cuda": "which are guesses
 def plan_text(params: Params, root: Path, workers: int | None) -> str:
     """What `qlcnet plan` prints."""
     forecast = make_forecast(params, root, workers)
-    sections = [_todo_table(forecast), _needs(forecast), _origin(forecast), _finished_table(forecast)]
+    sections = [
+        _todo_table(forecast), _faults(forecast), _needs(forecast), _origin(forecast), _finished_table(forecast)
+    ]  # fmt: skip
     return "\n\n".join(section for section in sections if section)
 
 
@@ -41,6 +43,12 @@ def _todo_table(forecast: Forecast) -> str:
         wall = sum(forecast.makespan(task) for task in forecast.tasks)
         rows.append(["all", str(specs), str(specs - todo), str(todo), duration(total), duration(wall), ""])
     return table(rows)
+
+
+def _faults(forecast: Forecast) -> str:
+    """Networks that cannot take the images: their fits will fail."""
+    faults = [(work.size.fault, task.grid.task) for task in forecast.tasks for work in task.work.values()]
+    return "\n".join(f"WILL FAIL on {task}: {fault}" for fault, task in dict.fromkeys(faults) if fault)
 
 
 def _needs(forecast: Forecast) -> str:

@@ -33,6 +33,10 @@ class GridError(RuntimeError):
         self.failures = dict(failures or {})
 
 
+class UnfitError(ValueError):
+    """A network that cannot take images of the size that it is to be trained on."""
+
+
 class Listener(Protocol):
     """Follows a grid: the progress bar, and the tracker."""
 
@@ -124,7 +128,9 @@ def run_grid(
     relay.planned(keeper.seconds)
     running = _Running(specs, keeper, relay)
     try:
-        running.run_to_the_end(open_engine)
+        running.leave_out_faults()
+        if running.remaining:
+            running.run_to_the_end(open_engine)
     except (EngineError, GridError) as error:
         if running.failures:
             error.args = (f"{error}\n{running.failed()}",)
@@ -197,6 +203,14 @@ class _Running:
                 return
             workers = min(self.deaths.allowed(engine), left)
             self.deaths.another(len(self.remaining) < left, workers, len(self.remaining))
+
+    def leave_out_faults(self) -> None:
+        """Fits whose network cannot take its images fail before the first begins."""
+        for spec in self.specs:
+            if fault := self.keeper.fault(spec):
+                error = UnfitError(fault)
+                self.failures[self.remaining.pop(spec.fingerprint).name] = error
+                self.relay.failed(spec.fingerprint, error)
 
     def failed(self) -> str:
         """The fits that failed for a reason of their own: each reason once, with whom it struck."""
