@@ -15,7 +15,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
@@ -169,12 +169,12 @@ def results(chosen: list[Row], rounds: int, key: str) -> Iterator[tuple[Row, Res
         yield row, Result(*of_key[str(row)])
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """All rows; prints a table and, last, one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="rounds a row (default 7)")
     parser.add_argument("--only", default="", help="rows whose text contains this")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     machine = describe_machine("torch", "timm")
     print(f"{machine}\nms a training step, and the faster plain layout's time over ours: quartiles of the rounds\n")
     print(f"{'':44}{'ours':>9}{'default':>9}{'ch. last':>9}   lower  median  upper")

@@ -12,7 +12,7 @@ steps, round after round, so that whatever else the machine does meets all of th
 contender and its loader processes; on a core of one's own that is the time by the clock, on a shared one it leaves the
 waiting out. Speed-ups are medians of the rounds' ratios, with the lowest and the highest round as their spread.
 
-Run: python benchmarks/training.py [--quick]
+Run: python benchmarks/training.py [--quick], or --networks for benchmarks/networks.py: other networks, larger images.
 """
 
 from __future__ import annotations
@@ -348,7 +348,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="rounds a width (default 9, with --quick 3)")
     parser.add_argument("--steps", type=int, default=10, help="training steps a turn (default 10)")
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)), help="the core that all run on")
+    parser.add_argument("--networks", action="store_true", help="other networks and larger images instead")
     given = parser.parse_args()
+    if given.networks:
+        import networks
+
+        return networks.main([f"--rounds={given.rounds}"] if given.rounds else [])
     widths = WIDTHS[::4] if given.quick else WIDTHS
     rounds = given.rounds or (3 if given.quick else 9)
 
