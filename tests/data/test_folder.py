@@ -75,6 +75,8 @@ def test_the_place_of_the_folder_changes_nothing(folder: Path, tmp_path: Path) -
     message = refused_missing(folder, "lesions")
     assert "no folder lesions on the search path:" in message
     assert str(folder.parent) in message
+    (folder.parent / "lesions.zip").write_bytes(b"PK")
+    assert "lesions.zip is a file, expected a folder of images; unpack" in refused_missing(folder, "lesions.zip")
     assert refused_missing(folder, "/nowhere/lesions").endswith("there is no folder /nowhere/lesions")
 
 

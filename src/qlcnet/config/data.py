@@ -76,7 +76,7 @@ class FolderSource(Section):
     """PNG, JPEG, TIFF and WebP files below a folder, a subfolder a class, or as `labels` says; see docs/params.md."""
 
     kind: Literal["folder"]
-    path: str  # absolute, or relative to a folder of the search path
+    path: str = Field(min_length=1)  # absolute, or relative to a folder of the search path
     size: int = Field(ge=8, le=1024)  # pixels, of the square to which each picture is brought
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # over names and bytes; `fetch` prints it
     labels: LabelsFile | None = None

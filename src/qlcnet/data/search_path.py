@@ -140,10 +140,11 @@ class Fetcher:
 
     def bring_folder(self, path: str) -> Path:
         """A folder of the user's. Raises DataError naming the places where it could be."""
-        found = self.find_folder(path)
-        if found is None:
-            raise DataError(self._nowhere("folder", path))
-        return found
+        if found := self.find_folder(path):
+            return found
+        if file := next(self.candidates(str(Path(path).expanduser())), None):
+            raise DataError(f"{file} is a file, expected a folder of images; unpack an archive first")
+        raise DataError(self._nowhere("folder", path))
 
     def _nowhere(self, kind: str, path: str) -> str:
         if Path(path).expanduser().is_absolute():
