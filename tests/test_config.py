@@ -312,6 +312,26 @@ def test_tasks_share_images_by_a_yaml_anchor(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({}, "size: missing"),
+        ({"size": 4}, "size: input should be greater than or equal to 8 (given 4)"),
+        ({"size": 32, "digest": "0" * 32}, "digest: string should match pattern"),
+        ({"size": 32, "window": [4095, 0]}, "window: [4095, 0] is no range: the lower end comes first"),
+        ({"size": 32, "window": [0, float("inf")]}, "window.1: input should be a finite number"),
+        ({"size": 32, "class_names": {0: "none"}}, "class_names.0: input should be a valid string (given 0)"),
+        ({"size": 32, "class_names": {"a": ""}}, "class_names.a: string should have at least 1 character"),
+        ({"size": 32, "labels": {"path": "x.csv", "file": "f"}}, "labels.label: missing"),
+        ({"size": 32, "colour": "gray"}, "colour: input should be 'auto', 'grey' or 'rgb' (given 'gray')"),
+    ],
+)
+def test_a_folder_s_keys(keys: dict[str, Any], says: str) -> None:
+    with pytest.raises(ParamsError) as raised:
+        parse_params(changed("datasets/own/source", {"kind": "folder", "path": "lesions", **keys}))
+    assert f"datasets.own.source.{says}" in str(raised.value)
+
+
 def test_params_are_immutable() -> None:
     params = parse_params(demo())
     with pytest.raises(ValueError, match="frozen"):

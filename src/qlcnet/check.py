@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qlcnet import git, tracking
-from qlcnet.config import Params, ParamsError, load_params
+from qlcnet.config import FolderSource, Params, ParamsError, load_params
+from qlcnet.data.folder.source import has_changed
+from qlcnet.data.imageset import DataError
+from qlcnet.data.search_path import Fetcher
+from qlcnet.data.sharing import recipe_of
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.forecast import data_bytes
 from qlcnet.grid.grid import DECIDING, expected_grid
 from qlcnet.grid.text import count_text, size_text
 from qlcnet.paths import Project
 from qlcnet.scratch import scratch_folder
+from qlcnet.stored import DamagedError, read_object
 
 OK, WARNING, WRONG = "ok", "warning", "WRONG"
 COPIES = 2  # of data: in data/, and in DVC's cache
@@ -49,6 +54,8 @@ def look_at(root: Path) -> Iterator[Finding]:
     looks: tuple[tuple[str, Callable[[Project, Params | None], Finding]], ...] = (
         ("git", _git), ("DVC", _dvc), ("store", _store), ("tracking", _tracking), ("disk", _disk)
     )  # fmt: skip
+    if params and any(task.source.kind == "folder" for task in params.datasets.values()):
+        looks += (("images", _images),)
     for what, look in looks:
         try:
             yield look(project, params)
@@ -110,6 +117,27 @@ def _disk(project: Project, params: Params | None) -> Finding:
     if free - needed < LITTLE:
         return Finding("disk", WARNING, f"{text}; `qlcnet plan` says what the fits take")
     return Finding("disk", OK, text)
+
+
+def _images(project: Project, params: Params | None) -> Finding:
+    """Whether folders of images still hold what was fetched: DVC looks at params.yaml, not into them."""
+    changed = []
+    for name, task in params.datasets.items() if params else ():
+        about = project.raw(name) / "about.json"
+        if params and isinstance(task.source, FolderSource) and about.is_file():
+            try:
+                fetched = read_object(about, f"run `qlcnet fetch {name}`, or `dvc repro`")
+                is_of_source = fetched.get("recipe") == recipe_of(task.source, fetched.get("checksum"))
+                if is_of_source and has_changed(task.source, fetched, Fetcher(params.data, project.root)):
+                    changed.append(name)
+            except (DamagedError, DataError) as error:
+                return Finding("images", WARNING, f"{name}: {error}")
+    if not changed:
+        return Finding("images", OK, "no folder holds other files than when it was fetched")
+    remedy = " ".join(["`dvc repro --force --single-item", *(f"fetch@{name}" for name in changed)]) + "`"
+    return Finding(
+        "images", WARNING, f"{', '.join(changed)}: other files than when they were fetched; {remedy} takes them"
+    )
 
 
 def _bytes_to_come(project: Project, params: Params) -> float:

@@ -149,6 +149,6 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, server: Server)
 
 def test_an_unpinned_file_comes_with_its_md5(tmp_path: Path) -> None:
     path = put(tmp_path / "project", BODY, "groups.csv")
-    assert fetcher(tmp_path).bring_unpinned("groups.csv") == (path, FILE.md5)
-    with pytest.raises(DataError, match=r"other\.csv is not on the search path"):
-        fetcher(tmp_path).bring_unpinned("other.csv")
+    assert fetcher(tmp_path).bring_own("groups.csv", None) == (path, FILE.md5)
+    with pytest.raises(DataError, match=r"no file other\.csv on the search path"):
+        fetcher(tmp_path).bring_own("other.csv", None)

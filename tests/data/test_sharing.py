@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qlcnet.config import Circuit, Data, Params, parse_params
+from qlcnet.config import Circuit, Data, Params, Task, parse_params
 from qlcnet.data.channel_card import ChannelCard
 from qlcnet.data.channels import quanvolve
 from qlcnet.data.sharing import recipe_of
 from qlcnet.data.sources import fetch
 from qlcnet.paths import Project
 from qlcnet.quantum.storage import digest_array
+from tests.data.pictures import draw_all
 from tests.params import REQUIRED
 
 N = 12
@@ -131,6 +132,31 @@ def test_groups_without_an_md5_are_read_again(root: Path) -> None:
     params = make_params(root, is_pinned=False)
     bring(root, params, "first", "second")
     assert linked(Project(root).raw("second"), Project(root).raw("first")) == set()
+
+
+def test_a_folder_is_linked_if_it_is_pinned(root: Path) -> None:
+    draw_all(root / "lesions", {"a": 2, "b": 2})
+    table = root / "labels.csv"
+    table.write_text("file,dx\na/0,x\na/1,y\nb/0,x\nb/1,y\n")
+    labels = {"path": "labels.csv", "file": "file", "label": "dx", "md5": md5(table)}
+    source: dict[str, Any] = {"kind": "folder", "path": "lesions", "size": 8, "labels": labels}
+
+    def task(**changes: Any) -> Task:
+        return Task.model_validate({"source": {**source, **changes}, "images_of": "first"})
+
+    first, second = Project(root).raw("first"), Project(root).raw("second")
+    fetch("first", task().model_copy(update={"images_of": None}), Data(), root)
+    fetch("second", task(), Data(), root)
+    assert linked(second, first) == set(), "nobody says what the folder holds now"
+    pinned = task(digest=json.loads((first / "about.json").read_text())["checksum"]["lesions"])
+    fetch("second", pinned, Data(), root)
+    assert linked(second, first) == {"about.json", "images.npy", "labels.npy", "parts.npy"}
+    unpinned = task(digest=pinned.source.digest, labels={**labels, "md5": None})
+    fetch("first", unpinned.model_copy(update={"images_of": None}), Data(), root)
+    fetch("second", unpinned, Data(), root)
+    assert linked(second, first) == set(), "nor what the table says"
+    fetch("second", task(digest=pinned.source.digest, labels={**labels, "label": "file"}), Data(), root)
+    assert linked(second, first) == set()
 
 
 def test_a_recipe_knows_no_folder_of_this_machine(root: Path) -> None:

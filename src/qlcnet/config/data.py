@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from qlcnet.config.section import Name, Section, TaskName
+
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class DigitsSource(Section):
@@ -61,7 +63,43 @@ class NpzSource(Section):
         return self
 
 
-Source = Annotated[DigitsSource | MedMNISTSource | Cifar10Source | NpzSource, Field(discriminator="kind")]
+class LabelsFile(Section):
+    """A CSV with one row an image: `file` and `label` name its columns of file names and of classes."""
+
+    path: str
+    file: str
+    label: str
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+
+
+class FolderSource(Section):
+    """PNG, JPEG, TIFF and WebP files below a folder, a subfolder a class, or as `labels` says; see docs/params.md."""
+
+    kind: Literal["folder"]
+    path: str = Field(min_length=1)  # absolute, or relative to a folder of the search path
+    size: int = Field(ge=8, le=1024)  # pixels, of the square to which each picture is brought
+    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # over names and bytes; `fetch` prints it
+    labels: LabelsFile | None = None
+    class_names: dict[str, ClassName] = Field(
+        default_factory=dict
+    )  # by subfolder or label; the others are called as these
+    colour: Literal["auto", "grey", "rgb"] = "auto"  # auto: grey where no image has a coloured pixel
+    window: tuple[float, float] | None = None  # values that become 0 and 255 where a pixel has more than 8 bits
+    skip_broken: bool = False
+    licence: str = "not stated"
+    title: str | None = None
+
+    @field_validator("window")
+    @classmethod
+    def _black_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value and value[0] >= value[1]:
+            raise ValueError(f"[{value[0]:g}, {value[1]:g}] is no range: the lower end comes first")
+        return value
+
+
+Source = Annotated[
+    DigitsSource | MedMNISTSource | Cifar10Source | NpzSource | FolderSource, Field(discriminator="kind")
+]
 
 
 class Protocol(Section):

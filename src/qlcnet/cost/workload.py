@@ -48,7 +48,7 @@ class TaskShape:
 
     @classmethod
     def expected(cls, task: Task) -> TaskShape | None:
-        """From what is known of the source before it is fetched; None for an own file, of which nothing is."""
+        """From what is known of the source before it is fetched; None for own files, of which nothing is."""
         known = _known_source(task.source)
         if known is None:
             return None
@@ -68,6 +68,8 @@ def _known_source(source: Source) -> tuple[tuple[int, int, int], int, int, int] 
         return (1797, 0, 0), source.size, 1, 10
     if source.kind == "cifar10":
         return (50_000, 0, 10_000), 32, 3, 10
+    if source.kind == "folder":
+        return None
     from qlcnet.data.medmnist_info import entry_of
 
     # an own file that shares a MedMNIST set's classes is taken to be a version of it at 28 px

@@ -122,15 +122,34 @@ class Fetcher:
         log.info("%s: downloaded to %s, MD5 verified", file.name, path)
         return path
 
-    def bring_unpinned(self, name: str) -> tuple[Path, str]:
-        """A file of the user's whose MD5 is not declared: the first one of that name, with the MD5 that it has."""
-        for path in self.candidates(name):
-            if path.is_file():
-                md5 = md5_of(path)
-                log.info("%s: found at %s; `md5: %s` beside its path in params.yaml would pin it", name, path, md5)
-                return path, md5
-        places = "".join(f"\n  {place}" for place in self.places)
-        raise DataError(f"{name} is not on the search path:{places}")
+    def bring_own(self, path: str, md5: str | None) -> tuple[Path, str]:
+        """A file of the user's with its MD5: the first one of that name with the declared MD5, if one is."""
+        name = str(Path(path).expanduser())
+        if md5 is not None:
+            return self.bring(KnownFile(name, md5)), md5
+        for found in self.candidates(name):
+            if found.is_file():
+                md5 = md5_of(found)
+                log.info("%s: found at %s; `md5: %s` beside its path in params.yaml would pin it", name, found, md5)
+                return found, md5
+        raise DataError(self._nowhere("file", name))
+
+    def find_folder(self, path: str) -> Path | None:
+        """The first folder of that name."""
+        return next((found for found in self.candidates(str(Path(path).expanduser())) if found.is_dir()), None)
+
+    def bring_folder(self, path: str) -> Path:
+        """A folder of the user's. Raises DataError naming the places where it could be."""
+        if found := self.find_folder(path):
+            return found
+        if file := next(self.candidates(str(Path(path).expanduser())), None):
+            raise DataError(f"{file} is a file, expected a folder of images; unpack an archive first")
+        raise DataError(self._nowhere("folder", path))
+
+    def _nowhere(self, kind: str, path: str) -> str:
+        if Path(path).expanduser().is_absolute():
+            return f"there is no {kind} {path}"
+        return f"no {kind} {path} on the search path:" + "".join(f"\n  {place}" for place in self.places)
 
     def complaint(self, file: KnownFile, causes: tuple[str, ...], advice: str = "") -> str:
         """What was tried, and which file to put where."""

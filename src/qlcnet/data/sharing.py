@@ -23,14 +23,14 @@ log = logging.getLogger("qlcnet")
 def recipe_of(section: Section, checksum: Mapping[str, str] | None = None) -> str:
     """Fingerprint of a section that says how data are made, the same in whichever folder its files lie.
 
-    `checksum`: MD5 by file name of what was found, for files whose MD5 is not declared: what they hold is unknown else.
+    `checksum`: by name of what was found, for files and folders that are not pinned: what they hold is unknown else.
     """
     data = canonical(section)
-    for part in (data, data.get("groups") or {}):
+    for part in (data, data.get("groups") or {}, data.get("labels") or {}):
         if "path" in part:
             path = PurePath(part["path"])
-            name = path.name if path.is_absolute() else path.as_posix()
-            part.update(path=name, md5=part["md5"] or (checksum or {}).get(path.name))
+            name, pin = path.name if path.is_absolute() else path.as_posix(), "digest" if "digest" in part else "md5"
+            part.update({"path": name, pin: part[pin] or (checksum or {}).get(path.name)})
     return fingerprint(data)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from qlcnet.config import Cifar10Source, Data, DigitsSource, GroupsFile, MedMNISTSource, NpzSource, Task
+from qlcnet.config import Cifar10Source, Data, DigitsSource, MedMNISTSource, NpzSource, Task
 from qlcnet.data.cifar10 import open_cifar10
 from qlcnet.data.download import KnownFile, Patience
+from qlcnet.data.folder.source import open_folder
 from qlcnet.data.groups import read_groups
 from qlcnet.data.imageset import DataError, ImageStream
 from qlcnet.data.medmnist_info import class_names_of, entry_of, file_of
@@ -120,18 +121,11 @@ def open_own(source: NpzSource, fetcher: Fetcher) -> ImageStream:
     }
     groups = None
     if source.groups:
-        table, md5 = _groups_file(source.groups, fetcher)
+        table, md5 = fetcher.bring_own(source.groups.path, source.groups.md5)
         groups = read_groups(table, source.groups.column, arrays.labels, arrays.parts)
         about["checksum"][table.name] = md5
         about["groups"] = {"column": source.groups.column, "file": table.name, "count": len(np.unique(groups))}
     return ImageStream(arrays.shape, arrays.chunks(), arrays.labels, arrays.parts, names, groups, about)
-
-
-def _groups_file(groups: GroupsFile, fetcher: Fetcher) -> tuple[Path, str]:
-    name = str(Path(groups.path).expanduser())
-    if groups.md5 is None:
-        return fetcher.bring_unpinned(name)
-    return fetcher.bring(KnownFile(name, groups.md5)), groups.md5
 
 
 SOURCES: dict[str, Callable[[Any, Fetcher], ImageStream]] = {
@@ -139,4 +133,5 @@ SOURCES: dict[str, Callable[[Any, Fetcher], ImageStream]] = {
     "medmnist": open_medmnist,
     "cifar10": open_cifar,
     "npz": open_own,
+    "folder": open_folder,
 }

@@ -41,7 +41,6 @@ def _origin_rows(context: Context, task: TaskResults) -> list[list[Cell | str]]:
     params = context.study.params
     sizes = dict.fromkeys(params.training_of(model).input_size for model in params.models)
     seen = [stored.split(",")[0] if size is None else f"{size} x {size} pixels, resized for training" for size in sizes]
-    checks = about.get("checksum") or {}
     rows = [
         ("Title", str(about.get("title", ""))),
         ("Source", str(about.get("source", ""))),
@@ -53,15 +52,17 @@ def _origin_rows(context: Context, task: TaskResults) -> list[list[Cell | str]]:
         ("Network sees", " or ".join(seen) + (", by model" if len(seen) > 1 else "")),
         ("Protocol", protocol_words(task.task.protocol)),
         ("Groups", _groups(task)),
-        (
-            "MD5",
-            ", ".join(f"{file}: {md5}" for file, md5 in sorted(checks.items()))
-            if isinstance(checks, dict)
-            else str(checks),
-        ),
+        ("MD5", _checksums(task, 32)),
+        ("SHA-256 of the names and bytes of all files", _checksums(task, 64)),
         ("SHA-256 of images and labels", task.images.digest),
     ]
     return [[title, value] for title, value in rows if value]
+
+
+def _checksums(task: TaskResults, digits: int) -> str:
+    """Those of files, or of folders, by how long they are."""
+    sums = dict(task.images.about.get("checksum") or {})
+    return ", ".join(f"{name}: {value}" for name, value in sorted(sums.items()) if len(value) == digits)
 
 
 def _groups(task: TaskResults) -> str:
