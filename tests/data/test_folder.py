@@ -425,3 +425,23 @@ def test_a_few_pictures_are_begun_before_one_is_taken() -> None:
     assert next(results) == 0
     assert begun == [0, 1, 2, 3]
     assert list(results) == [-i for i in range(1, 9)]
+
+
+def test_groups_go_by_file_name(folder: Path) -> None:
+    draw_all(folder, {"a": 2, "b": 2})
+    (folder.parent / "patients.csv").write_text("image,patient\nb/1,p\na/0.png,p\na/1,q\nb/0,r\nc/9,s\n")
+    groups = {"path": "patients.csv", "column": "patient", "id": "image"}
+    loaded = bring(folder, groups=groups)
+    assert loaded.groups is not None
+    assert loaded.groups.tolist() == [0, 1, 2, 0]
+    assert loaded.about["groups"] == {"column": "patient", "file": "patients.csv", "count": 3, "matched": "id"}
+    assert "patients.csv" in loaded.about["checksum"]
+    (folder.parent / "patients.csv").write_text("image,patient\nb/1,p\na/0.png,p\na/1,q\n")
+    with pytest.raises(DataError, match=r"1 of 4 images have no row: b/0.png"):
+        bring(folder, groups=groups)
+
+
+def test_groups_without_a_column_of_names_are_refused() -> None:
+    source = {"kind": "folder", "path": "x", "size": 8, "groups": {"path": "p.csv", "column": "patient"}}
+    with pytest.raises(ValueError, match="name the column with the files' names"):
+        Task.model_validate({"source": source})

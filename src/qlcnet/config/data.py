@@ -35,12 +35,13 @@ class Cifar10Source(Section):
 class GroupsFile(Section):
     """A CSV with one row an image: `column` names the group (for example the lesion that an image shows).
 
-    Rows are matched by the columns `split` and `index` where both exist, else by order
-    (training, validation, then test part).
+    Rows are matched by the column `id`, if one is named: to file names, or to arrays train_ids, val_ids, test_ids of a
+    .npz; else by the columns `split` and `index` where both exist, else by order (training, validation, test part).
     """
 
     path: str
     column: str
+    id: str | None = None
     md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
 
 
@@ -52,7 +53,7 @@ class NpzSource(Section):
     md5: str = Field(pattern=r"^[0-9a-f]{32}$")
     groups: GroupsFile | None = None
     classes_of: Name | None = None  # the MedMNIST set whose class names this file shares
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[ClassName, ...] | None = None
     licence: str = "not stated"
     title: str | None = None
 
@@ -61,6 +62,13 @@ class NpzSource(Section):
         if self.classes_of and self.class_names:
             raise ValueError("give `classes_of` or `class_names`, not both")
         return self
+
+    @field_validator("class_names")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value and (twice := sorted({name for name in value if value.count(name) > 1})):
+            raise ValueError(f"two classes cannot have one name: {', '.join(twice)[:100]}")
+        return value
 
 
 class LabelsFile(Section):
@@ -80,6 +88,7 @@ class FolderSource(Section):
     size: int = Field(ge=8, le=1024)  # pixels, of the square to which each picture is brought
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # over names and bytes; `fetch` prints it
     labels: LabelsFile | None = None
+    groups: GroupsFile | None = None  # matched by file name: `id` names that column
     class_names: dict[str, ClassName] = Field(
         default_factory=dict
     )  # by subfolder or label; the others are called as these
@@ -94,6 +103,13 @@ class FolderSource(Section):
     def _black_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value and value[0] >= value[1]:
             raise ValueError(f"[{value[0]:g}, {value[1]:g}] is no range: the lower end comes first")
+        return value
+
+    @field_validator("groups")
+    @classmethod
+    def _by_file_name(cls, value: GroupsFile | None) -> GroupsFile | None:
+        if value and value.id is None:
+            raise ValueError("name the column with the files' names: `id: <column>`; files have no order to go by")
         return value
 
 

@@ -51,6 +51,11 @@ def make_folds(images: Images, task: Task, seed: int) -> FoldTable:
             "protocol.grouped is true, but the set has no groups; give them with a source of kind npz: "
             "`groups: {path: <a CSV with one row an image>, column: <its column that names the group>}`"
         )
+    if protocol.grouped and images.groups is not None and len(np.unique(images.groups)) == len(images.groups):
+        raise DataError(
+            "protocol.grouped is true, but each group holds one image, so that it means nothing: is `groups.column` "
+            "the column that names the lesion or the patient?"
+        )
     rows = np.arange(len(images.labels))
     if task.images_per_class is not None:
         rows = draw_subset(images.labels, images.parts, task.images_per_class, seed)

@@ -154,7 +154,8 @@ def check_columns(
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise DataError(
             f"labels must be 0 to {len(class_names) - 1} for {len(class_names)} class names "
-            f"({', '.join(class_names)}), these are {labels.min()} to {labels.max()}"
+            f"({', '.join(class_names[:3])}{', …' if len(class_names) > 3 else ''}), "
+            f"these are {labels.min()} to {labels.max()}"
         )
     unknown = sorted(set(np.unique(parts).tolist()) - set(PARTS))
     if unknown:

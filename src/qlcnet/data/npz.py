@@ -29,13 +29,17 @@ class Header:
 
 @dataclass(frozen=True, eq=False)
 class NpzImages:
-    """A checked file: shape (N, H, W, C) of all its images together, labels int64 (N,), parts str (N,)."""
+    """A checked file: shape (N, H, W, C) of all its images together, labels int64 (N,), parts str (N,).
+
+    ids: of the images as text, from the arrays train_ids, val_ids, test_ids, where they are there.
+    """
 
     path: Path
     shape: tuple[int, ...]
     labels: np.ndarray
     parts: np.ndarray
     headers: dict[str, Header]
+    ids: list[str] | None = None
 
     def chunks(self) -> Iterator[np.ndarray]:
         """All images in order (training, validation, test), uint8 (n, H, W, C), about 16 MB at a time."""
@@ -72,10 +76,12 @@ def open_npz(path: Path) -> NpzImages:
         for part in present:
             _check_images(archive, f"{part}_images", headers)
         labels = [_labels(archive, part, headers) for part in present]
+        has_ids = all(f"{part}_ids" in names for part in present)
+        ids = [one for part in present for one in _ids(archive, part, headers)] if has_ids else None
     counts = [len(column) for column in labels]
     shape = (sum(counts), *_image_shape(headers["train_images"]))
     kept = {f"{part}_images": headers[f"{part}_images"] for part in present}
-    return NpzImages(path, shape, np.concatenate(labels), np.repeat(present, counts).astype("<U5"), kept)
+    return NpzImages(path, shape, np.concatenate(labels), np.repeat(present, counts).astype("<U5"), kept, ids)
 
 
 @contextmanager
@@ -122,6 +128,16 @@ def _pieces(archive: zipfile.ZipFile, name: str, header: Header) -> Iterator[np.
             yield np.frombuffer(data, header.dtype).reshape(rows, *row_shape)
             left -= rows
         stream.read(1)  # past the end: zipfile now compares the CRC
+
+
+def _ids(archive: zipfile.ZipFile, part: str, headers: dict[str, Header]) -> list[str]:
+    name, images = f"{part}_ids", headers[f"{part}_images"].shape[0]
+    header = _header(archive, name)
+    if header.shape != (images,) or header.dtype.kind not in "iuU":
+        raise DataError(
+            f"{name}: {header.dtype} of shape {header.shape}; expected an integer or text an image, shape ({images},)"
+        )
+    return [str(one) for piece in _pieces(archive, name, header) for one in piece.tolist()]
 
 
 def _image_shape(header: Header) -> tuple[int, ...]:

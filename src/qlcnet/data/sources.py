@@ -13,6 +13,7 @@ import numpy as np
 
 from qlcnet.config import Cifar10Source, Data, DigitsSource, MedMNISTSource, NpzSource, Task
 from qlcnet.data.cifar10 import open_cifar10
+from qlcnet.data.classes import check_classes, names_for
 from qlcnet.data.download import KnownFile, Patience
 from qlcnet.data.folder.source import open_folder
 from qlcnet.data.groups import read_groups
@@ -41,6 +42,7 @@ def fetch(task_name: str, task: Task, data: Data, root: Path, patience: Patience
             log.info("%s: the images of %s, in %s", task_name, task.images_of, folder)
             return folder
         stream = SOURCES[task.source.kind](task.source, Fetcher(data, root, patience))
+        check_classes(stream.labels, stream.class_names)
         about = {**stream.about, "recipe": recipe_of(task.source, stream.about["checksum"])}
         replace(stream, about=about).save(folder)
     except DataError as error:
@@ -109,7 +111,7 @@ def open_own(source: NpzSource, fetcher: Fetcher) -> ImageStream:
     advice = "If a file that was found is the one you mean, declare its MD5 under `source.md5` in params.yaml."
     arrays = open_npz(fetcher.bring(file, advice))
     names = class_names_of(source.classes_of) if source.classes_of else source.class_names
-    names = names or tuple(f"class {i}" for i in range(int(arrays.labels.max()) + 1))
+    names = names or names_for(arrays.labels)
     known_as = path.name if path.is_absolute() else path.as_posix()  # no folder of this machine in the output
     about: dict[str, Any] = {
         "title": source.title or known_as.removesuffix(".npz"),
@@ -122,9 +124,12 @@ def open_own(source: NpzSource, fetcher: Fetcher) -> ImageStream:
     groups = None
     if source.groups:
         table, md5 = fetcher.bring_own(source.groups.path, source.groups.md5)
-        groups = read_groups(table, source.groups.column, arrays.labels, arrays.parts)
+        ids = arrays.ids
+        named = (lambda written: ids) if ids is not None else None
+        found = read_groups(table, source.groups, arrays.labels, arrays.parts, named)
+        groups = found.codes
         about["checksum"][table.name] = md5
-        about["groups"] = {"column": source.groups.column, "file": table.name, "count": len(np.unique(groups))}
+        about["groups"] = found.about
     return ImageStream(arrays.shape, arrays.chunks(), arrays.labels, arrays.parts, names, groups, about)
 
 

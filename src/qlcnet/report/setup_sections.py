@@ -70,7 +70,10 @@ def _groups(task: TaskResults) -> str:
         return "none known: images of the same subject could be on both sides of a fold"
     groups = len(set(task.images.groups[task.used].tolist()))
     kept = "kept together" if task.is_grouped else "not kept together: the same group can be on both sides of a fold"
-    return f"{groups:,}, {kept}"
+    # of sets that were fetched before this was noted nothing is known
+    matched = task.images.about.get("groups", {}).get("matched")
+    how = ", rows taken to be in the order of the images: nothing in the file says so" if matched == "order" else ""
+    return f"{groups:,}, {kept}{how}"
 
 
 def setup(context: Context) -> list[Block]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from qlcnet.config import LabelsFile
 from qlcnet.data.csv_table import read_csv
 from qlcnet.data.folder.ids import match_ids
-from qlcnet.data.folder.layout import shown
 from qlcnet.data.imageset import DataError
+from qlcnet.data.shown import shown
 
 
 def read_labels(path: Path, labels: LabelsFile, names: Sequence[str]) -> list[str | None]:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from qlcnet.data.imageset import PARTS, DataError
+from qlcnet.data.shown import MOST_SHOWN, shown
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp"})
 RUBBISH = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # besides all that starts with a dot
@@ -21,7 +22,6 @@ PART_FOLDERS = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-MOST_SHOWN = 5
 LABELS_ADVICE = (
     "put each into a subfolder that is named after its class, or give `labels: {path: <a CSV>, file: <its column of "
     "file names>, label: <its column of classes>}`"
@@ -152,9 +152,3 @@ def classes_of(listing: Listing, are_split: bool) -> list[str]:
 def in_order_of_parts(parts: Sequence[str]) -> list[int]:
     """Positions sorted by part, within a part as they were."""
     return sorted(range(len(parts)), key=lambda i: PARTS.index(parts[i]))
-
-
-def shown(names: Sequence[str]) -> str:
-    """The first few of many, as one can print them."""
-    texts = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in names[:MOST_SHOWN]]
-    return ", ".join(texts) + (f" and {len(names) - MOST_SHOWN:,} more" if len(names) > MOST_SHOWN else "")

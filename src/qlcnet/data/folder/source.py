@@ -11,21 +11,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qlcnet.config import FolderSource
+from qlcnet.data.folder.ids import ids_as_written
 from qlcnet.data.folder.labels import read_labels
 from qlcnet.data.folder.layout import (
-    MOST_SHOWN,
     ImageFile,
     Listing,
     classes_of,
     in_order_of_parts,
     list_folder,
     parts_of,
-    shown,
 )
 from qlcnet.data.folder.picture import PictureRules
 from qlcnet.data.folder.reading import Reading, read_all
+from qlcnet.data.groups import read_groups
 from qlcnet.data.imageset import DataError, ImageStream
 from qlcnet.data.search_path import Fetcher
+from qlcnet.data.shown import MOST_SHOWN, shown
 from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
@@ -78,7 +79,12 @@ def open_folder(source: FolderSource, fetcher: Fetcher) -> ImageStream:
     labels = np.array([label_of[name] for name in files.classes], dtype=np.int64)
     channels = 3 if source.colour == "rgb" or reading.has_colour else 1
     shape = (len(labels), source.size, source.size, channels)
-    return ImageStream(shape, reading.chunks(channels), labels, np.array(files.parts), class_names, about=about)
+    parts, groups = np.array(files.parts), None
+    if source.groups:
+        table, checksum[PurePath(source.groups.path).name] = fetcher.bring_own(source.groups.path, source.groups.md5)
+        found = read_groups(table, source.groups, labels, parts, lambda written: ids_as_written(written, files.names))
+        groups, about["groups"] = found.codes, found.about
+    return ImageStream(shape, reading.chunks(channels), labels, parts, class_names, groups, about)
 
 
 def has_changed(source: FolderSource, about: Mapping[str, Any], fetcher: Fetcher) -> bool:
