@@ -2,10 +2,12 @@
 
 import csv
 import json
+import logging
 import re
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from qlcnet.evidence.oof import OOFError
 from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.report import build_report
 from qlcnet.report.study import StudyError
+from qlcnet.report.style import drawable
 from tests.report.fold_folders import CLASS_NAMES, SMALL, make_params, make_study
 
 FIT = "spots/lcnet_050/hybrid/repeat-0/fold-1"
@@ -296,3 +299,21 @@ def test_files_of_a_fit_that_are_not_what_was_written_are_named(tmp_path: Path) 
     (folder / "history.csv").write_text("\n".join([*text[:-1], ",".join(last)]) + "\n")
     with pytest.raises(StudyError, match=r"its history ends with 0\.9900"):
         build_report(params, tmp_path)
+
+
+def test_class_names_in_any_script_are_text_of_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("黑色素瘤", "母斑", "الشامة", "vascular lesion")
+    monkeypatch.setattr("tests.report.fold_folders.CLASS_NAMES", names)
+    params = make_study(tmp_path)
+    caplog.set_level(logging.INFO, "qlcnet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        build_report(params, tmp_path)
+    figures = "".join(path.read_text() for path in (tmp_path / "results/figures").glob("*.svg"))
+    assert all(name in figures for name in names)
+    assert [record.message for record in caplog.records if "font lacks" in record.message] == [
+        "spots: the figures' font lacks 黑色素瘤母斑; browsers draw them in a font of theirs"
+    ]
+    assert drawable(names) == ("class 0", "class 1", "الشامة", "vascular lesion")

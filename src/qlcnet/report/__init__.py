@@ -25,7 +25,7 @@ def build_report(params: Params, root: Path) -> None:
     from qlcnet.report.page import Page
     from qlcnet.report.sections import SECTIONS
     from qlcnet.report.study import read_study, remove_unlisted
-    from qlcnet.report.style import figure_style
+    from qlcnet.report.style import figure_style, lacking
     from qlcnet.report.summary import metrics_json, summarise, summary_json
     from qlcnet.report.tables import csv_tables, curves_csv
 
@@ -35,6 +35,9 @@ def build_report(params: Params, root: Path) -> None:
         log.info("removed results/folds/%s: params.yaml no longer lists it", name)
     study = read_study(params, root)
     context = Context(study, summarise(study))
+    for name, task in study.tasks.items():
+        if letters := lacking(task.images.class_names):
+            log.info("%s: the figures' font lacks %s; browsers draw them in a font of theirs", name, letters[:40])
     page = Page()
     with figure_style():
         built = [(section, list(section.build(context))) for section in SECTIONS]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 # Okabe and Ito (2008): told apart with every common colour blindness. Yellow is left out: unreadable on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#6b7280")
@@ -63,10 +65,22 @@ _RC: dict[Any, Any] = {
 }
 
 
+def lacking(texts: Iterable[str]) -> str:
+    """Characters that the figures' font lacks, each once. In SVG they are text: browsers have fonts of their own."""
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return "".join(dict.fromkeys(letter for text in texts for letter in text if ord(letter) not in known))
+
+
+def drawable(class_names: Sequence[str]) -> tuple[str, ...]:
+    """The same names for a picture, which no browser draws: `class 3` for one with characters that the font lacks."""
+    return tuple(f"class {label}" if lacking([name]) else name for label, name in enumerate(class_names))
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Settings that figures are both drawn and saved with."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # one a character; see `lacking`
         matplotlib.rcdefaults()  # a matplotlibrc of the user's must not change the report
         matplotlib.rcParams.update(_RC)
         yield

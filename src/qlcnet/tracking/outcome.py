@@ -74,16 +74,17 @@ def _write_roc(table: OOFTable, curves: RocCurves, folder: Path) -> None:
 def _draw(summary: ModelSummary, curves: RocCurves, files: Path) -> None:
     """The report's figures of one model, as pictures: MLflow shows no SVG."""
     from qlcnet.report.plots import confusions, rocs
-    from qlcnet.report.style import figure_style
+    from qlcnet.report.style import drawable, figure_style
 
+    names = drawable(summary.class_names)
     with figure_style():
         drawn = (
             (
                 "confusion",
-                confusions({summary.model: summary.confusion}, summary.class_names),
+                confusions({summary.model: summary.confusion}, names),
                 "confusion matrix, per cent of the true class",
             ),
-            ("roc", rocs({summary.model: curves}, summary.class_names), "ROC curves"),
+            ("roc", rocs({summary.model: curves}, names), "ROC curves"),
         )
         for name, figure, title in drawn:
             figure.set_size_inches(8, 5)  # a panel is as wide as its share of a page: too narrow for a legend
