@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,10 @@ def test_in_a_hook_git_is_asked_about_the_project(repository: Path, monkeypatch:
     assert Project(repository / "inner").shared == repository / "inner"
     assert head(repository) is not None
     assert differs(repository, ("params.yaml",)) is False
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    script = "import os\nos.chdir('gone')\nos.rmdir('../gone')\nfrom qlcnet.paths import Project\nProject.find()"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert "the folder in which this was started is gone" in done.stderr

@@ -64,3 +64,11 @@ def test_a_file_that_failed_leaves_the_old_one_and_nothing_else(tmp_path: Path) 
         break_halfway()
     assert entries(tmp_path) == ["made"]
     assert (tmp_path / "made").read_bytes() == b"old"
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(tmp_path / "gone")
+    for write in (whole_file, whole_folder):
+        says = r"is a link to .*gone, which is not there: make that, or remove"
+        with pytest.raises(FileExistsError, match=says), write(tmp_path / "data" / "raw" / "x"):
+            pass

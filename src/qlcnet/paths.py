@@ -18,7 +18,10 @@ class Project:
     @classmethod
     def find(cls, start: Path | None = None) -> Project:
         """The project that `start` (default: the current folder) is in; without params.yaml above, `start` itself."""
-        start = (start or Path.cwd()).resolve()
+        try:
+            start = (start or Path.cwd()).resolve()
+        except FileNotFoundError:
+            raise FileNotFoundError("the folder in which this was started is gone: change to another one") from None
         return cls(next((folder for folder in (start, *start.parents) if (folder / "params.yaml").is_file()), start))
 
     # --- outputs of the stages of dvc.yaml ----------------------------------------------------------------------

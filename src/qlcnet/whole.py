@@ -16,7 +16,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Its name holds the process: processes that write the same file do not meet, and the last one wins.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield beside
@@ -51,7 +51,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     from filelock import FileLock  # fits read image sets and folds without it
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    _make(folder.parent)
     beside, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         for leftover in (beside, old):  # of a run that was killed
@@ -82,6 +82,20 @@ def share_file(file: Path, target: Path) -> None:
         shutil.copyfile(file, beside)
     beside.replace(target)
     beside.unlink(missing_ok=True)  # a rename onto another link of the same file does nothing
+
+
+def _make(folder: Path) -> None:
+    """A folder that is there, or is made. Raises OSError, which names a link that leads nowhere."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        dangling = next((p for p in (folder, *folder.parents) if p.is_symlink() and not p.exists()), None)
+        if dangling is None:
+            raise
+        raise FileExistsError(
+            errno.EEXIST, f"is a link to {os.readlink(dangling)}, which is not there: make that, or remove the link",
+            str(dangling),
+        ) from None  # fmt: skip
 
 
 def _sync(path: Path) -> None:

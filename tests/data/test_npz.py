@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from qlcnet.data import imageset
-from qlcnet.data.imageset import DataError
+from qlcnet.data.imageset import DataError, ImageStream
 from qlcnet.data.npz import open_npz
 
 
@@ -152,3 +154,25 @@ def test_an_array_shorter_than_its_header_says(tmp_path: Path) -> None:
             new.writestr(name, old.read(name)[:-10] if name == "val_images.npy" else old.read(name))
     with pytest.raises(DataError, match="val_images: ends 4 rows early"):
         list(open_npz(tmp_path / "b.npz").chunks())
+
+
+def test_more_in_an_array_than_its_header_says_is_refused(tmp_path: Path) -> None:
+    images = io.BytesIO()
+    np.save(images, np.zeros((4, 8, 8), np.uint8))
+    labels = io.BytesIO()
+    np.save(labels, np.arange(4) % 2)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train_images.npy", images.getvalue() + bytes(10**7))
+        archive.writestr("train_labels.npy", labels.getvalue())
+    with pytest.raises(DataError, match="train_images: holds more than its header says"):
+        list(open_npz(tmp_path / "x.npz").chunks())
+
+
+def test_images_that_the_disk_cannot_hold_are_refused_before_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = ImageStream((10**6, 1000, 1000, 3), [], np.arange(10**6) % 2, np.full(10**6, "train"), ("a", "b"))
+    monkeypatch.setattr("qlcnet.data.imageset.shutil.disk_usage", lambda _: SimpleNamespace(free=10**10))
+    with pytest.raises(DataError, match=r"3,000.0 GB of images are to be stored, and 10.0 GB are free"):
+        stream.save(tmp_path / "x")
+    assert not (tmp_path / "x").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qlcnet.config import Data
+from qlcnet.data.download import KnownFile
 from qlcnet.data.imageset import DataError
 from qlcnet.data.search_path import Fetcher, cache_folder, search_places
 from tests.data.server import BODY, HASTE, Server, answers, known
@@ -152,3 +153,11 @@ def test_an_unpinned_file_comes_with_its_md5(tmp_path: Path) -> None:
     assert fetcher(tmp_path).bring_own("groups.csv", None) == (path, FILE.md5)
     with pytest.raises(DataError, match=r"no file other\.csv on the search path"):
         fetcher(tmp_path).bring_own("other.csv", None)
+
+
+def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npz")
+    for name in (str(tmp_path / "x.npz"), "/dev/zero"):
+        fetcher = Fetcher(Data(), tmp_path)
+        with pytest.raises(DataError, match="is no regular file"):
+            fetcher.bring(KnownFile(name, "0" * 32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -162,3 +163,10 @@ def test_a_tree_that_uses_nothing_prunes_nothing(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "data")
     with pytest.raises(StoreError, match="dvc checkout"):
         fingerprints_in_use(params, tmp_path)
+
+
+def test_a_compressed_archive_is_refused_it_has_no_bound(tmp_path: Path) -> None:
+    store = FoldStore(tmp_path / "store")
+    (tmp_path / "fits.tar").write_bytes(gzip.compress(bytes(10**6)))
+    with pytest.raises(StoreError, match="it is compressed; unpack it first"):
+        store.import_(tmp_path / "fits.tar")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,6 +101,10 @@ class ImageStream:
         """Write `folder`, whole or not at all. Raises DataError, OSError."""
         check_columns(self.shape, self.labels, self.parts, self.groups, self.class_names)
         with whole_folder(folder) as beside:
+            # a file of a few MB can say that it holds terabytes
+            wanted, free = int(np.prod(self.shape, dtype=np.float64)), shutil.disk_usage(beside).free
+            if wanted > free:
+                raise DataError(f"{wanted / 1e9:,.1f} GB of images are to be stored, and {free / 1e9:,.1f} GB are free")
             digest = self._write_images(beside / "images.npy")
             columns = {"labels": self.labels.astype("<i8"), "parts": self.parts.astype("<U5")}
             if self.groups is not None:

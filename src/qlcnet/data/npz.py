@@ -127,7 +127,8 @@ def _pieces(archive: zipfile.ZipFile, name: str, header: Header) -> Iterator[np.
                 raise DataError(f"{name}: ends {left} rows early: the file was cut short when it was written")
             yield np.frombuffer(data, header.dtype).reshape(rows, *row_shape)
             left -= rows
-        stream.read(1)  # past the end: zipfile now compares the CRC
+        if stream.read(1):  # past the end: zipfile now compares the CRC
+            raise DataError(f"{name}: holds more than its header says")
 
 
 def _ids(archive: zipfile.ZipFile, part: str, headers: dict[str, Header]) -> list[str]:

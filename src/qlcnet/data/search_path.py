@@ -81,8 +81,8 @@ class Fetcher:
 
     def accept(self, path: Path, md5: str) -> bool:
         """Whether `path` is a readable file with this MD5; if not, it is rejected."""
-        if path.is_dir():
-            self.reject(path, "is a folder, not a file")
+        if not path.is_file():  # a pipe or a device can be read for ever
+            self.reject(path, "is a folder, not a file" if path.is_dir() else "is no regular file")
             return False
         try:
             found = md5_of(path)

@@ -26,6 +26,7 @@ from qlcnet.whole import share_file, sync_folder, whole_file, write_synced
 log = logging.getLogger("qlcnet")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 NOTHING_TAKEN = "nothing was imported from it"
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 MOST_BYTES = 2 << 30  # of one file of a fit: weights of half a billion parameters
 
 
@@ -172,7 +173,7 @@ class FoldStore:
         All or nothing: anything but sound fits is refused with a StoreError before one is taken.
         """
         try:
-            with tarfile.open(archive) as tar:
+            with tarfile.open(archive, "r:") as tar:  # not compressed: what it puts into the store is as large as it is
                 members = _members(archive, tar)
                 for fingerprint, files in members.items():
                     if problem := problem_of({name: _read_member(tar, member) for name, member in files.items()}):
@@ -188,7 +189,10 @@ class FoldStore:
                     self.put(fingerprint, contents, provenance)
                 return len(wanted)
         except (tarfile.TarError, EOFError, json.JSONDecodeError) as error:
-            raise StoreError(f"{archive}: not a whole archive of the fold store: {error}") from error
+            with archive.open("rb") as file:
+                packed = file.read(4).startswith(PACKED)
+            hint = "it is compressed; unpack it first" if packed else f"{error}"
+            raise StoreError(f"{archive}: not a whole archive of the fold store: {hint}") from error
 
     def _beside(self, fingerprint: str) -> Path:
         """Where this process writes a fit before it is whole. Machines may share a store: a pid alone says nothing."""
@@ -209,7 +213,12 @@ def _members(archive: Path, tar: tarfile.TarFile) -> dict[str, dict[str, tarfile
         if member.isdir():
             continue
         fingerprint, _, name = member.name.partition("/")
-        if not (member.isfile() and FINGERPRINT.fullmatch(fingerprint) and name in (*FILES, PROVENANCE)):
+        if not (
+            member.isfile()
+            and not member.issparse()
+            and FINGERPRINT.fullmatch(fingerprint)
+            and name in (*FILES, PROVENANCE)
+        ):
             raise StoreError(f"{archive}: {member.name!r} is no file of a fold; {NOTHING_TAKEN}")
         if member.size > MOST_BYTES:
             raise StoreError(f"{archive}: {member.name!r} has {member.size:,} bytes; {NOTHING_TAKEN}")
