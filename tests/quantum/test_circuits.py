@@ -21,6 +21,7 @@ from qlcnet.quantum.circuits import (
     queue_circuit,
 )
 from qlcnet.quantum.qasm import to_openqasm
+from qlcnet.quantum.quanvolution import prepare
 
 ANGLES = np.array([0.3, 1.1, 2.0, 2.9])
 FAMILIES = config.load_params(Path(__file__).resolve().parents[2] / "studies" / "circuit-families.yaml").circuits
@@ -146,3 +147,17 @@ def test_openqasm_computes_what_the_circuit_computes(params: config.Circuit) -> 
 def test_openqasm_states_noise_in_comments() -> None:
     noisy = build_circuit(config.Circuit(noise=config.Noise(readout_flip=0.125)))
     assert "// noise, not part of the program: readout_flip 0.125" in to_openqasm(noisy)
+
+
+@pytest.mark.parametrize("device", ["default.tensor", "default.clifford", "default.qutrit", "default.gaussian"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_device_that_cannot_run_the_circuit_is_named_with_its_reason(device: str) -> None:
+    with pytest.raises(ValueError, match=rf"device '?{device}|no device '{device}'") as raised:
+        prepare(config.Circuit(device=device))
+    assert "name another" in str(raised.value)
+    assert len(str(raised.value)) < 500
+
+
+def test_a_device_that_computes_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"device 'null.qubit' gives 0 for every expectation value"):
+        prepare(config.Circuit(device="null.qubit"))

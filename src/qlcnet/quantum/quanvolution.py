@@ -139,6 +139,11 @@ def prepare_circuit(circuit: PatchCircuit, params: config.Circuit) -> Quanvoluti
     sampled = params.device_shots is not None
     qnode = make_qnode(circuit, params.device, words, params.device_shots, params.shots_seed if sampled else None)
     polynomial = fit_polynomial(qnode, circuit.qubits, circuit.degree, tolerance=params.tolerance, is_sampled=sampled)
+    if not np.any(polynomial.coefficients):
+        raise ValueError(
+            f"device {params.device!r} gives 0 for every expectation value, whatever the pixels: it computes nothing, or "
+            "this circuit says nothing"
+        )
     return Quanvolution(params, circuit, words, polynomial, (2 * circuit.degree + 1) ** circuit.qubits)
 
 

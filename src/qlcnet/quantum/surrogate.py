@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qlcnet.quantum.polynomial import NEGLIGIBLE, TrigPolynomial, trig_basis
 
 CHECK_POINTS = 16  # random angles on which a fit is checked
+MOST_REASON = 200  # characters of a device's message
 _BATCH = 4096  # grid points evaluated at a time: default.mixed needs 4 KiB for each
 
 Expectations = Callable[[NDArray[np.float64]], Any]
@@ -24,6 +25,18 @@ Expectations = Callable[[NDArray[np.float64]], Any]
 
 class DegreeError(ValueError):
     """The circuit is no polynomial of the declared degree; the message says how far off, and what to do."""
+
+
+class DeviceError(ValueError):
+    """A circuit that its device cannot run; the message has the device and its reason."""
+
+    def __init__(self, qnode: Any, error: Exception) -> None:
+        device = getattr(getattr(qnode, "device", None), "name", "of this QNode")
+        reason = " ".join(str(error).split())[:MOST_REASON]
+        super().__init__(
+            f"the device {device} cannot run this circuit ({type(error).__name__}: {reason}); name another one under "
+            "`device`, such as default.qubit or lightning.qubit"
+        )
 
 
 def fit_polynomial(
@@ -78,9 +91,14 @@ def _check(qnode: Expectations, polynomial: TrigPolynomial, tolerance: float, se
 def evaluate(qnode: Expectations, points: NDArray[np.float64], compare: bool = True) -> NDArray[np.float64]:
     """Values (outputs, points) of a QNode at angles (inputs, points): broadcast where the QNode can, else in a loop.
 
-    `compare`: trust a broadcast only if its ends equal two single calls (never so where the device samples).
+    `compare`: trust a broadcast only if its ends equal two single calls (never so where the device samples). Raises
+    DeviceError where the QNode cannot be evaluated at all.
     """
-    first, last = _single(qnode(points[:, 0])), _single(qnode(points[:, -1]))
+    try:
+        ends_of_qnode = qnode(points[:, 0]), qnode(points[:, -1])
+    except Exception as error:  # devices that cannot run a circuit say so in many ways
+        raise DeviceError(qnode, error) from error
+    first, last = map(_single, ends_of_qnode)
     parts = []
     for start in range(0, points.shape[1], _BATCH):
         part = _broadcast(qnode, points[:, start : start + _BATCH], len(first))
