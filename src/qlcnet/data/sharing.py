@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from qlcnet.config import Section, canonical, fingerprint
+from qlcnet.config import Section, canonical, fingerprint, portable_path
 from qlcnet.data.channel_card import ARRAY, ChannelCard
 from qlcnet.data.imageset import DataError, ImageSet
 from qlcnet.quantum.storage import digest_array
@@ -27,10 +27,9 @@ def recipe_of(section: Section, checksum: Mapping[str, str] | None = None) -> st
     """
     data = canonical(section)
     for part in (data, data.get("groups") or {}):
-        if "path" in part:
-            path = PurePath(part["path"])
-            name = path.name if path.is_absolute() else path.as_posix()
-            part.update(path=name, md5=part["md5"] or (checksum or {}).get(path.name))
+        for key in {"path", "file"} & part.keys():
+            md5 = part["md5"] or (checksum or {}).get(PurePath(part[key]).name)
+            part.update({key: portable_path(part[key]), "md5": md5})
     return fingerprint(data)
 
 

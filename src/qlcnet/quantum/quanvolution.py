@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qlcnet import config, machine
 from qlcnet.quantum.circuits import (
-    PatchCircuit,
+    AnyCircuit,
     Word,
     all_words,
     build_circuit,
@@ -51,7 +51,7 @@ class Quanvolution:
     """
 
     params: config.Circuit
-    circuit: PatchCircuit
+    circuit: AnyCircuit
     words: tuple[Word, ...]
     polynomial: TrigPolynomial
     evaluations: int
@@ -125,12 +125,15 @@ class Quanvolution:
         return out
 
 
-def prepare(params: config.Circuit) -> Quanvolution:
-    """Build the circuit of params and find its exact polynomial by evaluating it on the named PennyLane device."""
-    return prepare_circuit(build_circuit(params), params)
+def prepare(params: config.Circuit, program: str | None = None) -> Quanvolution:
+    """Build the circuit of params and find its exact polynomial by evaluating it on the named PennyLane device.
+
+    `program`: the text of the params' `file`, if they name one. Raises QasmError, DegreeError, ValueError.
+    """
+    return prepare_circuit(build_circuit(params, program), params)
 
 
-def prepare_circuit(circuit: PatchCircuit, params: config.Circuit) -> Quanvolution:
+def prepare_circuit(circuit: AnyCircuit, params: config.Circuit) -> Quanvolution:
     """The same for a circuit that is already there as gates, for example a stored one."""
     if params.shots is None:
         words = single_words(circuit.qubits)
