@@ -152,7 +152,7 @@ def test_openqasm_states_noise_in_comments() -> None:
 @pytest.mark.parametrize("device", ["default.tensor", "default.clifford", "default.qutrit", "default.gaussian"])
 @pytest.mark.filterwarnings("ignore")
 def test_a_device_that_cannot_run_the_circuit_is_named_with_its_reason(device: str) -> None:
-    with pytest.raises(ValueError, match=rf"device '?{device}|no device '{device}'") as raised:
+    with pytest.raises(ValueError, match=rf"device '?{device}") as raised:
         prepare(config.Circuit(device=device))
     assert "name another" in str(raised.value)
     assert len(str(raised.value)) < 500

@@ -14,7 +14,7 @@ from qlcnet.config.data import (
     Source,
     Task,
 )
-from qlcnet.config.digest import canonical, fingerprint
+from qlcnet.config.digest import canonical, fingerprint, portable_path
 from qlcnet.config.models import HEAD_KEYS, HEADS, Backbone, Head, Input, Model
 from qlcnet.config.params import Data, Execution, Params, Report, Tuning
 from qlcnet.config.parsing import ParamsError, load_params, parse_params
@@ -58,4 +58,5 @@ __all__ = [
     "fingerprint",
     "load_params",
     "parse_params",
+    "portable_path",
 ]

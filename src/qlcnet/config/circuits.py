@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from qlcnet.config.section import Probability, Section, Seed
 
@@ -13,7 +13,7 @@ WORDS = 2**QUBITS - 1  # products of Pauli-Z on them, which fix the joint distri
 
 
 class Noise(Section):
-    """Strengths of the noise channels, applied to every qubit after the ansatz (readout: before measurement)."""
+    """Strengths of the noise channels, applied to every qubit after an ansatz or a program (readout: at the end)."""
 
     depolarizing: Probability = 0.0
     amplitude_damping: Probability = 0.0
@@ -25,9 +25,18 @@ class Noise(Section):
         return not any((self.depolarizing, self.amplitude_damping, self.phase_damping, self.readout_flip))
 
 
-class Circuit(Section):
-    """A 4-qubit circuit on a 2 x 2 patch: angle encoding (pixel times pi), ansatz, Pauli-Z of each qubit."""
+BUILT = ("encoding", "uploads", "ansatz", "layers", "rotations", "seed")  # keys that a circuit is built by
+OWN = ("file", "md5")  # keys of one that its user wrote
 
+
+class Circuit(Section):
+    """A 4-qubit circuit on a 2 x 2 patch: angle encoding (pixel times pi), ansatz, Pauli-Z of each qubit.
+
+    With `file` it is an OpenQASM 3 program instead of encoding and ansatz.
+    """
+
+    file: str | None = None  # relative to a folder of the search path, as the project's, or absolute
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
     encoding: Literal["ry", "rx", "rxy", "ryx"] = "ry"
     uploads: int = Field(default=1, ge=1, le=3)  # how often the pixels enter, an ansatz after each
     ansatz: Literal["none", "random", "entangled"] = "random"
@@ -53,6 +62,27 @@ class Circuit(Section):
     def channels(self, colours: int) -> int:
         """Channels that it makes of an image with so many colour channels: one a qubit, on grey or on each colour."""
         return QUBITS * (colours if self.colour == "channels" else 1)
+
+    @model_serializer(mode="wrap")
+    def _with_keys_of_its_kind(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the keys of the other kind: built circuits keep the fingerprints of before there was `file`."""
+        others = OWN if self.file is None else BUILT
+        return {key: value for key, value in serialise(self).items() if key not in others}
+
+    @model_validator(mode="after")
+    def _built_or_read(self) -> Circuit:
+        if self.file is None:
+            if self.md5 is not None:
+                raise ValueError("`md5` belongs to `file`, which is missing")
+            return self
+        if self.md5 is None:
+            raise ValueError("`file` needs its `md5` beside it, by which a changed file is noticed; `md5sum` prints it")
+        if both := [key for key in BUILT if key in self.model_fields_set]:
+            raise ValueError(
+                f"{', '.join(f'`{key}`' for key in both)} beside `file`, whose gates are the circuit; "
+                "remove one or the other"
+            )
+        return self
 
     @model_validator(mode="after")
     def _device_can_be_noisy(self) -> Circuit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,3 +26,9 @@ def fingerprint(value: Any) -> str:
     """32 hex digits that change when anything in `value` (models, dicts, lists, scalars) changes."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def portable_path(path: str) -> str:
+    """A path as it may be written into a project: of an absolute one the file's name, as folders differ by machine."""
+    pure = PurePath(path)
+    return pure.name if pure.is_absolute() else pure.as_posix()

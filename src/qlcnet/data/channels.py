@@ -31,16 +31,16 @@ Images = NDArray[np.uint8]
 class Maker(NamedTuple):
     """make: (name, section, images, folder, search path) -> what the card says, with channels.npy in the folder.
 
-    still_makes: (name, section, images, folder) -> whether today's code gives what once was made of the same.
+    still_makes: (the same) -> whether today's code gives what once was made of the same.
     """
 
     make: Callable[[str, Any, Images, Path, Fetcher], Made]
-    still_makes: Callable[[str, Any, Images, Path], bool]
+    still_makes: Callable[[str, Any, Images, Path, Fetcher], bool]
 
 
 MAKERS: dict[str, Maker] = {
     CIRCUIT: Maker(make_of_circuit, still_made_by),
-    "file": Maker(make_of_file, lambda name, section, images, folder: True),  # its MD5 is part of the section
+    "file": Maker(make_of_file, lambda name, section, images, folder, fetcher: True),  # its MD5 is part of the section
 }
 
 
@@ -69,7 +69,7 @@ def make_channels(
     with whole_folder(out) as folder:
         for name, section in sections.items():
             (folder / name).mkdir()
-            if shared and would_be_made(shared / name, name, section, images):
+            if shared and would_be_made(shared / name, name, section, images, fetcher):
                 link_files(shared / name, folder / name)
                 log.info("channels %s: those of %s", name, shared.name)
                 continue
@@ -79,7 +79,7 @@ def make_channels(
             _write_preview(images, list(sections), folder)
 
 
-def would_be_made(folder: Path, name: str, section: Circuit | Channels, images: ImageSet) -> bool:
+def would_be_made(folder: Path, name: str, section: Circuit | Channels, images: ImageSet, fetcher: Fetcher) -> bool:
     """Whether these channels of another task are whole, and what would be made of these images, byte by byte."""
     try:
         card = ChannelCard.read(folder)
@@ -87,7 +87,7 @@ def would_be_made(folder: Path, name: str, section: Circuit | Channels, images: 
         return False
     if (card.name, card.kind, card.images, card.recipe) != (name, kind_of(section), images.digest, recipe_of(section)):
         return False
-    return is_whole(folder, card) and MAKERS[card.kind].still_makes(name, section, images.images, folder)
+    return is_whole(folder, card) and MAKERS[card.kind].still_makes(name, section, images.images, folder, fetcher)
 
 
 def kind_of(section: Circuit | Channels) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from qlcnet.config import Section, canonical, fingerprint
+from qlcnet.config import Section, canonical, fingerprint, portable_path
 from qlcnet.data.channel_card import ARRAY, ChannelCard
 from qlcnet.data.imageset import DataError, ImageSet
 from qlcnet.quantum.storage import digest_array
@@ -26,11 +26,12 @@ def recipe_of(section: Section, checksum: Mapping[str, str] | None = None) -> st
     `checksum`: by name of what was found, for files and folders that are not pinned: what they hold is unknown else.
     """
     data = canonical(section)
-    for part in (data, data.get("groups") or {}, data.get("labels") or {}):
-        if "path" in part:
-            path = PurePath(part["path"])
-            name, pin = path.name if path.is_absolute() else path.as_posix(), "digest" if "digest" in part else "md5"
-            part.update({"path": name, pin: part[pin] or (checksum or {}).get(path.name)})
+    tables = (data.get("groups") or {}, data.get("labels") or {})  # whose `file` is a column
+    for part, keys in ((data, {"path", "file"}), *((table, {"path"}) for table in tables)):
+        for key in keys & part.keys():
+            pin = "digest" if "digest" in part else "md5"
+            known = part[pin] or (checksum or {}).get(PurePath(part[key]).name)
+            part.update({key: portable_path(part[key]), pin: known})
     return fingerprint(data)
 
 

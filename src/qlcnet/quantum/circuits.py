@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 from qlcnet import config
 from qlcnet.config import QUBITS
 from qlcnet.quantum.ansatz import Ansatz, apply_ansatz, build_ansatz, linked_qubits
+from qlcnet.quantum.noise import NOISELESS, queue_noise
+from qlcnet.quantum.program import ProgramCircuit
+from qlcnet.quantum.qasm_reader import read_openqasm
 
 # The rotations by which each pixel's angle enters, in the order in which they act.
 ENCODINGS: dict[str, tuple[str, ...]] = {"ry": ("RY",), "rx": ("RX",), "rxy": ("RX", "RY"), "ryx": ("RY", "RX")}
 
-NOISELESS = config.Noise()
 NOISY_DEVICE = "default.mixed"
+MOST_REASON = 200  # characters of another library's message
 
 Word = tuple[int, ...]  # the qubits whose Pauli-Z are multiplied
 
@@ -62,14 +65,40 @@ class PatchCircuit:
         blocks = tuple(Ansatz.from_data(block) for block in data["blocks"])
         return cls(str(data["encoding"]), blocks, config.Noise.model_validate(data["noise"]))
 
+    def queue(self, inputs: Any) -> None:
+        """Queue gates and noise in a PennyLane quantum function, `inputs[i]` for qubit i (radians, or its name)."""
+        import pennylane as qml
 
-def build_circuit(params: config.Circuit) -> PatchCircuit:
-    """The circuit that params describe; blocks after the first draw from streams of their own."""
+        for block in self.blocks:
+            for rotation in ENCODINGS[self.encoding]:
+                for qubit in range(self.qubits):
+                    getattr(qml, rotation)(inputs[qubit], wires=qubit)
+            apply_ansatz(block.gates, block.angles)
+            queue_noise(self.noise, self.qubits)
+
+
+AnyCircuit = PatchCircuit | ProgramCircuit
+
+
+def build_circuit(params: config.Circuit, program: str | None = None) -> AnyCircuit:
+    """The circuit that params describe; blocks after the first draw from streams of their own.
+
+    `program`: the text of the params' `file`, if they name one. Raises QasmError for what it must not hold.
+    """
+    if params.file is not None:
+        if program is None:
+            raise ValueError(f"the text of {params.file} is missing: a circuit with `file` is built from it")
+        return read_openqasm(program, params.noise)
     blocks = (
         build_ansatz(params.ansatz, QUBITS, params.layers, params.rotations, params.seed, stream)
         for stream in range(params.uploads)
     )
     return PatchCircuit(params.encoding, tuple(blocks), params.noise)
+
+
+def circuit_from_data(data: dict[str, Any]) -> AnyCircuit:
+    """The inverse of a circuit's `to_data`."""
+    return PatchCircuit.from_data(data) if "blocks" in data else ProgramCircuit.from_data(data)
 
 
 def single_words(qubits: int = QUBITS) -> tuple[Word, ...]:
@@ -94,34 +123,17 @@ def all_words(qubits: int = QUBITS) -> tuple[Word, ...]:
     return joint_words((tuple(range(qubits)),))
 
 
-def queue_circuit(circuit: PatchCircuit, angles: Any) -> None:
-    """Queue the circuit's gates and noise in a PennyLane quantum function; `angles[i]` belongs to qubit i (radians)."""
+def queue_circuit(circuit: AnyCircuit, angles: Any) -> None:
+    """Queue the circuit's gates and noise in a PennyLane quantum function; `angles[i]` is input i (radians)."""
     import pennylane as qml
 
-    for block in circuit.blocks:
-        for rotation in ENCODINGS[circuit.encoding]:
-            for qubit in range(circuit.qubits):
-                getattr(qml, rotation)(angles[qubit], wires=qubit)
-        apply_ansatz(block.gates, block.angles)
-        for channel, strength in _channels(circuit.noise):
-            for qubit in range(circuit.qubits):
-                getattr(qml, channel)(strength, wires=qubit)
+    circuit.queue(angles)
     if circuit.noise.readout_flip:
         for qubit in range(circuit.qubits):
             qml.BitFlip(circuit.noise.readout_flip, wires=qubit)
 
 
-def _channels(noise: config.Noise) -> Iterator[tuple[str, float]]:
-    for channel, strength in (
-        ("DepolarizingChannel", noise.depolarizing),
-        ("AmplitudeDamping", noise.amplitude_damping),
-        ("PhaseDamping", noise.phase_damping),
-    ):
-        if strength:
-            yield channel, strength
-
-
-def device_for(circuit: PatchCircuit, device: str = "default.qubit") -> str:
+def device_for(circuit: AnyCircuit, device: str = "default.qubit") -> str:
     """The device's name, `default.mixed` where the circuit is noisy. Raises ValueError where noise cannot run on it."""
     if circuit.noise.is_none or device == NOISY_DEVICE:
         return device
@@ -133,7 +145,7 @@ def device_for(circuit: PatchCircuit, device: str = "default.qubit") -> str:
 
 
 def make_qnode(
-    circuit: PatchCircuit,
+    circuit: AnyCircuit,
     device: str = "default.qubit",
     words: Sequence[Word] | None = None,
     shots: int | None = None,
@@ -150,9 +162,10 @@ def make_qnode(
     options = {} if seed is None else {"seed": seed}
     try:
         dev = qml.device(name, wires=circuit.qubits, **options)
-    except qml.exceptions.DeviceError as error:
+    except Exception as error:  # its plugin is missing, or a package of its plugin's
+        reason = " ".join(str(error).split())[:MOST_REASON]
         raise ValueError(
-            f"PennyLane has no device {name!r} here: {error}. Install its plugin or name another"
+            f"PennyLane has no device {name!r} here: {reason}. Install its plugin or name another"
         ) from None
     observed = single_words(circuit.qubits) if words is None else tuple(words)
 
@@ -164,7 +177,7 @@ def make_qnode(
     return qnode if shots is None else qml.set_shots(qnode, shots=shots)
 
 
-def draw(circuit: PatchCircuit, decimals: int = 2) -> str:
+def draw(circuit: AnyCircuit, decimals: int = 2) -> str:
     """The circuit as text, one line a qubit, inputs t0, t1, …"""
     import pennylane as qml
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qlcnet import config, machine
 from qlcnet.quantum.circuits import (
-    PatchCircuit,
+    AnyCircuit,
     Word,
     all_words,
     build_circuit,
@@ -51,7 +51,7 @@ class Quanvolution:
     """
 
     params: config.Circuit
-    circuit: PatchCircuit
+    circuit: AnyCircuit
     words: tuple[Word, ...]
     polynomial: TrigPolynomial
     evaluations: int
@@ -125,12 +125,15 @@ class Quanvolution:
         return out
 
 
-def prepare(params: config.Circuit) -> Quanvolution:
-    """Build the circuit of params and find its exact polynomial by evaluating it on the named PennyLane device."""
-    return prepare_circuit(build_circuit(params), params)
+def prepare(params: config.Circuit, program: str | None = None) -> Quanvolution:
+    """Build the circuit of params and find its exact polynomial by evaluating it on the named PennyLane device.
+
+    `program`: the text of the params' `file`, if they name one. Raises QasmError, DegreeError, ValueError.
+    """
+    return prepare_circuit(build_circuit(params, program), params)
 
 
-def prepare_circuit(circuit: PatchCircuit, params: config.Circuit) -> Quanvolution:
+def prepare_circuit(circuit: AnyCircuit, params: config.Circuit) -> Quanvolution:
     """The same for a circuit that is already there as gates, for example a stored one."""
     if params.shots is None:
         words = single_words(circuit.qubits)
@@ -139,10 +142,10 @@ def prepare_circuit(circuit: PatchCircuit, params: config.Circuit) -> Quanvoluti
     sampled = params.device_shots is not None
     qnode = make_qnode(circuit, params.device, words, params.device_shots, params.shots_seed if sampled else None)
     polynomial = fit_polynomial(qnode, circuit.qubits, circuit.degree, tolerance=params.tolerance, is_sampled=sampled)
-    if not np.any(polynomial.coefficients):
+    if circuit.noise.is_none and not np.any(polynomial.coefficients):
         raise ValueError(
-            f"device {params.device!r} gives 0 for every expectation value, whatever the pixels: it computes nothing, or "
-            "this circuit says nothing"
+            f"device {params.device!r} gives 0 for every expectation value, whatever the pixels: it computes nothing, "
+            "or this circuit says nothing"
         )
     return Quanvolution(params, circuit, words, polynomial, (2 * circuit.degree + 1) ** circuit.qubits)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qlcnet import config
 from qlcnet.quantum.card import describe
-from qlcnet.quantum.circuits import PatchCircuit
+from qlcnet.quantum.circuits import circuit_from_data
 from qlcnet.quantum.images import check_images
 from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.qasm import to_openqasm
@@ -72,9 +72,12 @@ def circuit_data(name: str, quanvolution: Quanvolution) -> dict[str, Any]:
     in_torch = quanvolution.params.engine == "torch"
     if in_torch:
         from qlcnet.quantum.torch_quanvolution import accelerator
+    params = quanvolution.params.model_dump(mode="json")
+    if "file" in params:
+        params["file"] = config.portable_path(params["file"])
     return {
         "name": name,
-        "params": quanvolution.params.model_dump(mode="json"),
+        "params": params,
         "circuit": quanvolution.circuit.to_data(),
         "words": [list(word) for word in quanvolution.words],
         "polynomial": quanvolution.polynomial.to_data(),
@@ -89,7 +92,7 @@ def load_circuit(folder: Path) -> Quanvolution:
     data = json.loads((folder / "circuit.json").read_text(encoding="utf-8"))
     return Quanvolution(
         params=config.Circuit.model_validate(data["params"]),
-        circuit=PatchCircuit.from_data(data["circuit"]),
+        circuit=circuit_from_data(data["circuit"]),
         words=tuple(tuple(word) for word in data["words"]),
         polynomial=TrigPolynomial.from_data(data["polynomial"]),
         evaluations=int(data["qnode_evaluations"]),

@@ -114,18 +114,10 @@ def _stored(name: str, tasks: list[TaskResults]) -> Table:
 
 def _words(circuit: Circuit) -> str:
     """The circuit's params as sentences."""
-    layers = counted(circuit.layers, "layer")
-    ansatz = {
-        "none": "no ansatz",
-        "random": f"random ansatz of {layers} with {circuit.rotations} rotations each (seed {circuit.seed})",
-        "entangled": f"strongly entangling ansatz of {layers} (seed {circuit.seed})",
-    }[circuit.ansatz]
     padding = circuit.padding if isinstance(circuit.padding, str) else f"{circuit.padding} px"
     on = "the grey image" if circuit.colour == "grey" else "each colour channel"
     words = f"{QUBITS} qubits on 2 x 2 patches of {on}, stride {circuit.stride}, padding {padding}: "
-    words += f"{circuit.encoding.upper()} encoding of each pixel times π"
-    words += f", entered {circuit.uploads} times" if circuit.uploads > 1 else ""
-    words += f", {ansatz}, Pauli-Z of each qubit. "
+    words += f"{_gate_words(circuit)}, Pauli-Z of each qubit. "
     if not circuit.noise.is_none:
         words += f"Noise: {noise_words(circuit.noise)}. "
     if circuit.shots is not None:
@@ -134,6 +126,20 @@ def _words(circuit: Circuit) -> str:
     if circuit.device_shots is not None:
         words += f"Its polynomial was sampled on {circuit.device} with {circuit.device_shots:,} shots a grid point. "
     return words + ENGINE_WORDS[circuit.engine].format(device=circuit.device)
+
+
+def _gate_words(circuit: Circuit) -> str:
+    """Encoding and ansatz, or the program that stands for them."""
+    if circuit.file is not None:
+        return f"the program `{PurePath(circuit.file).name}` (MD5 {circuit.md5}) of each pixel times π"
+    layers = counted(circuit.layers, "layer")
+    ansatz = {
+        "none": "no ansatz",
+        "random": f"random ansatz of {layers} with {circuit.rotations} rotations each (seed {circuit.seed})",
+        "entangled": f"strongly entangling ansatz of {layers} (seed {circuit.seed})",
+    }[circuit.ansatz]
+    uploads = f", entered {circuit.uploads} times" if circuit.uploads > 1 else ""
+    return f"{circuit.encoding.upper()} encoding of each pixel times π{uploads}, {ansatz}"
 
 
 ENGINE_WORDS = {

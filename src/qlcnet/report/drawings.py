@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from textwrap import wrap
 
 from matplotlib.axes import Axes
@@ -174,6 +175,8 @@ def _protocols(params: Params) -> list[str]:
 
 
 def _circuit_words(circuit: Circuit) -> str:
+    if circuit.file is not None:
+        return f"own circuit {PurePath(circuit.file).name}, stride {circuit.stride}"
     return f"{circuit.encoding} encoding, {circuit.ansatz} ansatz, stride {circuit.stride}"
 
 
