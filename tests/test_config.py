@@ -323,13 +323,21 @@ def test_tasks_share_images_by_a_yaml_anchor(tmp_path: Path) -> None:
         ({"size": 32, "class_names": {0: "none"}}, "class_names.0: input should be a valid string (given 0)"),
         ({"size": 32, "class_names": {"a": ""}}, "class_names.a: string should have at least 1 character"),
         ({"size": 32, "labels": {"path": "x.csv", "file": "f"}}, "labels.label: missing"),
+        (
+            {
+                "size": 32,
+                "groups": {"path": "a/x.csv", "column": "c", "id": "i"},
+                "labels": {"path": "b/x.csv", "file": "f", "label": "l"},
+            },
+            "`groups` and `labels` are two files called x.csv; rename one",
+        ),
         ({"size": 32, "colour": "gray"}, "colour: input should be 'auto', 'grey' or 'rgb' (given 'gray')"),
     ],
 )
 def test_a_folder_s_keys(keys: dict[str, Any], says: str) -> None:
     with pytest.raises(ParamsError) as raised:
         parse_params(changed("datasets/own/source", {"kind": "folder", "path": "lesions", **keys}))
-    assert f"datasets.own.source.{says}" in str(raised.value)
+    assert f"datasets.own.source{': ' if says.startswith('`') else '.'}{says}" in str(raised.value)
 
 
 def test_params_are_immutable() -> None:

@@ -92,7 +92,7 @@ def test_changed_images_are_noticed_by_check_and_by_a_pinned_digest(tmp_path: Pa
     assert (first["shape"][0], second["shape"][0]) == (24, 23)
     assert images(folder)[0] == OK
 
-    # a digest is a key of the source: DVC fetches, and the same images are the same set, so that no stage follows
+    # a digest is a key of the source: DVC fetches again, and the same images are the same set
     pinned = study(digest=second["checksum"]["lesions"])
     (folder / "params.yaml").write_text(yaml.safe_dump(pinned))
     assert "Running stage 'fetch@lesions'" in run(*fetch, cwd=folder)

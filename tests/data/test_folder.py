@@ -313,7 +313,7 @@ def write(folder: Path, *rows: str, name: str = "labels.csv", header: str = "ima
 def test_a_csv_labels_the_files(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     draw_all(folder, {"": 3, "more": 2})
     write(folder, "0,nv", "1.png,mel")
-    assert "labels.csv: image: '0' can mean 0.png or more/0.png: write the folder" in refused(folder, labels=LABELS)
+    assert "labels.csv: '0' can mean 0.png or more/0.png: write the folder" in refused(folder, labels=LABELS)
     (folder / "more" / "0.png").rename(folder / "more" / "9.png")
     table = write(folder, "lesions/more/1.png,nv", "2,mel", "0.png,nv", "\nmore/9,mel", "2,mel")
     loaded = bring(folder, labels=LABELS)
@@ -427,18 +427,51 @@ def test_a_few_pictures_are_begun_before_one_is_taken() -> None:
     assert list(results) == [-i for i in range(1, 9)]
 
 
+GROUPS = {"path": "patients.csv", "column": "patient", "id": "file"}
+
+
 def test_groups_go_by_file_name(folder: Path) -> None:
-    draw_all(folder, {"a": 2, "b": 2})
-    (folder.parent / "patients.csv").write_text("image,patient\nb/1,p\na/0.png,p\na/1,q\nb/0,r\nc/9,s\n")
-    groups = {"path": "patients.csv", "column": "patient", "id": "image"}
-    loaded = bring(folder, groups=groups)
+    """In any order, each name written as somebody liked; rows of images that are not here do not matter."""
+    draw_all(folder, {"test/a": 1, "test/b": 1, "train/a": 2, "train/b": 1})
+    places = ["test/b/0,p2", "lesions/train/a/1.png,p2", "elsewhere/9,p9", "train/b/0.png,p1", "train\\a\\0,p1"]
+    table = write(folder, *places, "test/a/0,p3", name="patients.csv", header="file,patient")
+    loaded = bring(folder, groups=GROUPS)
     assert loaded.groups is not None
-    assert loaded.groups.tolist() == [0, 1, 2, 0]
+    assert loaded.groups.tolist() == [0, 1, 0, 2, 1]  # train/a/0, train/a/1, train/b/0, test/a/0, test/b/0
     assert loaded.about["groups"] == {"column": "patient", "file": "patients.csv", "count": 3, "matched": "id"}
-    assert "patients.csv" in loaded.about["checksum"]
-    (folder.parent / "patients.csv").write_text("image,patient\nb/1,p\na/0.png,p\na/1,q\n")
-    with pytest.raises(DataError, match=r"1 of 4 images have no row: b/0.png"):
-        bring(folder, groups=groups)
+    assert loaded.about["checksum"]["patients.csv"] == hashlib.md5(table.read_bytes()).hexdigest()
+    (folder / "train" / "a" / "0.png").write_bytes(b"")
+    skipped = bring(folder, groups=GROUPS, skip_broken=True)
+    assert skipped.groups is not None
+    assert skipped.groups.tolist() == [1, 0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (["a/0,1", "a/1,1"], "patients.csv: 1 of 3 images have no row: b/0.png"),
+        (["a/0,1", "a/1,1", "0,2"], "patients.csv: '0' can mean a/0.png or b/0.png: write the folder and the ending"),
+        (["a/0,1", "a/1,1", "b/0,2", "a/0.png,2"], "patients.csv: 'a/0' and 'a/0.png' both mean a/0.png"),
+        (["a/0,1", "a/1,", "b/0,2"], "patients.csv, line 3: patient is empty (1 such rows)"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused_before_a_picture_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rows: list[str], words: str
+) -> None:
+    draw_all(folder, {"a": 2, "b": 1})
+    write(folder, *rows, name="patients.csv", header="file,patient")
+    monkeypatch.setattr(source_module, "read_all", None)
+    assert words in refused(folder, groups=GROUPS)
+
+
+def test_one_csv_has_labels_and_groups(folder: Path) -> None:
+    draw_all(folder, {"": 4})
+    write(folder, "3,x,1", "2,y,1", "1,x,2", "0,y,2", header="image,dx,patient")
+    groups = {"path": "labels.csv", "column": "patient", "id": "image"}
+    loaded = bring(folder, labels=LABELS, groups=groups)
+    assert loaded.labels.tolist() == [1, 0, 1, 0]
+    assert loaded.groups is not None
+    assert loaded.groups.tolist() == [1, 1, 0, 0]
 
 
 def test_groups_without_a_column_of_names_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -111,6 +112,14 @@ class FolderSource(Section):
         if value and value.id is None:
             raise ValueError("name the column with the files' names: `id: <column>`; files have no order to go by")
         return value
+
+    @model_validator(mode="after")
+    def _tables_can_be_told_apart(self) -> FolderSource:
+        if self.groups and self.labels:
+            one, other = PurePath(self.groups.path), PurePath(self.labels.path)
+            if one != other and one.name == other.name:  # checksums are kept by a file's name
+                raise ValueError(f"`groups` and `labels` are two files called {one.name}; rename one")
+        return self
 
 
 Source = Annotated[

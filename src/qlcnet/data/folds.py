@@ -48,8 +48,9 @@ def make_folds(images: Images, task: Task, seed: int) -> FoldTable:
     protocol = task.protocol
     if protocol.grouped and images.groups is None:
         raise DataError(
-            "protocol.grouped is true, but the set has no groups; give them with a source of kind npz: "
-            "`groups: {path: <a CSV with one row an image>, column: <its column that names the group>}`"
+            "protocol.grouped is true, but the set has no groups; give them with a source of kind npz or "
+            "folder: `groups: {path: <a CSV with one row an image>, column: <its column that names the group>, id: "
+            "<that of the images' names>}`"
         )
     if protocol.grouped and images.groups is not None and len(np.unique(images.groups)) == len(images.groups):
         raise DataError(

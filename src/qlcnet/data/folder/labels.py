@@ -24,7 +24,7 @@ def read_labels(path: Path, labels: LabelsFile, names: Sequence[str]) -> list[st
     try:
         positions = match_ids(written, names)
     except DataError as error:
-        raise DataError(f"{path.name}: {labels.file}: {error}") from None
+        raise DataError(f"{path.name}: {error}") from None
     if missing := [text for text, position in zip(written, positions, strict=True) if position is None]:
         raise DataError(
             f"{path.name}: {len(missing):,} of {len(written):,} rows name no image that is there: {shown(missing)}; "

@@ -23,7 +23,7 @@ from qlcnet.data.folder.layout import (
 )
 from qlcnet.data.folder.picture import PictureRules
 from qlcnet.data.folder.reading import Reading, read_all
-from qlcnet.data.groups import read_groups
+from qlcnet.data.groups import Groups, read_groups
 from qlcnet.data.imageset import DataError, ImageStream
 from qlcnet.data.search_path import Fetcher
 from qlcnet.data.shown import MOST_SHOWN, shown
@@ -57,6 +57,8 @@ def open_folder(source: FolderSource, fetcher: Fetcher) -> ImageStream:
     checksum: dict[str, str] = {}
     files = _sort_in(source, folder, listing, fetcher, checksum)
     class_names, label_of = _number_classes(source, set(files.classes))
+    labels = np.array([label_of[name] for name in files.classes], dtype=np.int64)
+    groups = _read_groups(source, files, labels, fetcher, checksum)
     rules = PictureRules(source.size, source.colour == "grey", source.window)
     reading = read_all(files.images, rules, Project(fetcher.root).scratch)
     checksum[path.name] = reading.digest(files.names)
@@ -76,15 +78,11 @@ def open_folder(source: FolderSource, fetcher: Fetcher) -> ImageStream:
         "skipped": len(reading.broken),
         "listing": listing.digest,
     }
-    labels = np.array([label_of[name] for name in files.classes], dtype=np.int64)
     channels = 3 if source.colour == "rgb" or reading.has_colour else 1
-    shape = (len(labels), source.size, source.size, channels)
-    parts, groups = np.array(files.parts), None
-    if source.groups:
-        table, checksum[PurePath(source.groups.path).name] = fetcher.bring_own(source.groups.path, source.groups.md5)
-        found = read_groups(table, source.groups, labels, parts, lambda written: ids_as_written(written, files.names))
-        groups, about["groups"] = found.codes, found.about
-    return ImageStream(shape, reading.chunks(channels), labels, parts, class_names, groups, about)
+    shape, labels, codes = (len(reading.kept), source.size, source.size, channels), labels[reading.kept], None
+    if groups:
+        codes, about["groups"] = groups.codes[reading.kept], groups.about
+    return ImageStream(shape, reading.chunks(channels), labels, np.array(files.parts), class_names, codes, about)
 
 
 def has_changed(source: FolderSource, about: Mapping[str, Any], fetcher: Fetcher) -> bool:
@@ -113,6 +111,24 @@ def _sort_in(source: FolderSource, folder: Path, listing: Listing, fetcher: Fetc
     parts = parts or ["train"] * len(classes)
     listed = [i for i in in_order_of_parts(parts) if classes[i] is not None]
     return Files(list(listing.images), parts, [name or "" for name in classes]).at(listed)
+
+
+def _read_groups(
+    source: FolderSource, files: Files, labels: np.ndarray, fetcher: Fetcher, checksum: dict[str, str]
+) -> Groups | None:
+    """Groups of the files, before the long work; adds the MD5 of their table to `checksum`."""
+    if source.groups is None:
+        return None
+    table, md5 = fetcher.bring_own(source.groups.path, source.groups.md5)
+    checksum[table.name] = md5
+
+    def names(written: Sequence[str]) -> list[str]:
+        try:
+            return ids_as_written(written, files.names)
+        except DataError as error:
+            raise DataError(f"{table.name}: {error}") from None
+
+    return read_groups(table, source.groups, labels, np.array(files.parts), names)
 
 
 def _refuse_what_cannot_be_used(source: FolderSource, folder: Path, files: Files, reading: Reading) -> None:
