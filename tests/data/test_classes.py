@@ -11,6 +11,7 @@ from qlcnet.config import ParamsError, parse_params
 from qlcnet.data.classes import check_classes, names_for
 from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import DataError, ImageSet
+from qlcnet.data.shown import shown
 from tests.data.test_sources import bring, own_file
 from tests.test_end_to_end import small
 
@@ -58,6 +59,30 @@ def test_ids_of_a_npz_name_the_images_of_groups(tmp_path: Path) -> None:
         bring(tmp_path, {**wrong, "groups": groups})
 
 
+def test_ids_that_several_images_share_are_refused(tmp_path: Path) -> None:
+    source = own_file(tmp_path / "project", train_ids=np.array([0, 0, *range(2, 12)]))
+    (tmp_path / "project" / "groups.csv").write_text(
+        "\n".join(["image,patient", *(f"{i},{i // 3}" for i in range(12))])
+    )
+    groups = {"path": "groups.csv", "column": "patient", "id": "image"}
+    with pytest.raises(DataError, match=r"groups\.id: several images have the same id: 0;"):
+        bring(tmp_path, {**source, "groups": groups})
+
+
+def test_many_small_classes_and_long_names_make_short_messages() -> None:
+    count = 24306  # each image a class of its own, as where labels are ids
+    names = tuple(f"class {i}" for i in range(count))
+    images = ImageSet(np.zeros((count, 8, 8, 1), np.uint8), np.arange(count), np.full(count, "train"), names)
+    task = parse_params(small("x", {"source": {"kind": "digits"}, "protocol": {"folds": 2}})).datasets["x"]
+    with pytest.raises(DataError, match=r"class 4 \(label 4\) has 1 and 24,301 more; take fewer folds") as raised:
+        make_folds(images, task, 42)
+    assert len(str(raised.value)) < 400
+    assert len(shown([f"{i}/" + "x" * 200 + ".png" for i in range(9)])) < 300
+    with pytest.raises(DataError, match="labels must be 0 to 2 for 3 class names") as raised:
+        ImageSet(np.zeros((5, 8, 8, 1), np.uint8), np.arange(5), np.full(5, "train"), ("a" * 200, "b" * 200, "c" * 200))
+    assert len(str(raised.value)) < 400
+
+
 def test_groups_of_one_image_each_mean_nothing() -> None:
     images = ImageSet(np.zeros((8, 8, 8, 1), np.uint8), np.arange(8) % 2, np.full(8, "train"), ("a", "b"), np.arange(8))
     digits = {"source": {"kind": "digits"}, "protocol": {"folds": 2, "grouped": True}}
@@ -68,6 +93,7 @@ def test_groups_of_one_image_each_mean_nothing() -> None:
 
 @pytest.mark.parametrize(("names", "says"), [
     (["a", "b", "a"], "two classes cannot have one name: a"), (["a", ""], "class_names"),
+    (["a", "  "], "class_names"),
 ])  # fmt: skip
 def test_class_names_doubled_or_empty_are_refused(names: list[str], says: str) -> None:
     source = {"kind": "npz", "path": "x.npz", "md5": "0" * 32, "class_names": names}

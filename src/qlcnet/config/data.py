@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from qlcnet.config.section import Name, Section, TaskName
 
-ClassName = Annotated[str, Field(min_length=1, max_length=200)]
+ClassName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 
 
 class DigitsSource(Section):

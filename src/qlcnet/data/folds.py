@@ -9,6 +9,7 @@ import numpy as np
 
 from qlcnet.data.fold_table import NO_FOLD, FoldTable
 from qlcnet.data.imageset import DataError
+from qlcnet.data.shown import shown
 
 if TYPE_CHECKING:
     from qlcnet.config import Task
@@ -159,7 +160,7 @@ def _check_classes(images: Images, rows: np.ndarray, groups: np.ndarray | None, 
     if small:
         wanted = f"{least} {per}" + ("s" if least > 1 else "")
         raise DataError(
-            f"fewer {unit} of a class than {wanted}: {'; '.join(small)}; take fewer folds (protocol.folds), "
+            f"fewer {unit} of a class than {wanted}: {shown(small)}; take fewer folds (protocol.folds), "
             "more images a class (images_per_class), or leave the class out of the set"
         )
 
@@ -176,7 +177,7 @@ def _validation_folds(images: Images, rows: np.ndarray, task: Task, seed: int) -
     for fold, (train, validation) in enumerate(splitter.split(np.zeros(len(rows)), labels, groups)):
         folds[validation] = fold
         for part in (train, validation):
-            absent = ", ".join(images.class_names[i] for i in np.setdiff1d(labels, labels[part]))
+            absent = shown([images.class_names[i] for i in np.setdiff1d(labels, labels[part])])
             if absent and part is train:
                 raise DataError(
                     f"fold {fold} would train without {absent}: too few or too large groups; take fewer folds"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,9 @@ def _rows_by_id(table: CsvTable, column: str, images: int, ids: Ids | None) -> n
         twice = [text for row, text in enumerate(written) if row_of[text] != row]
         raise DataError(f"{table.name}: {column} holds the same id in several rows: {shown(twice)}")
     wanted = ids(written)
+    if len(set(wanted)) < len(wanted):
+        twice = [one for one, count in Counter(wanted).items() if count > 1]
+        raise DataError(f"groups.id: several images have the same id: {shown(twice)}; each needs one of its own")
     if missing := [one for one in wanted if one not in row_of]:
         raise DataError(f"{table.name}: {len(missing):,} of {images:,} images have no row: {shown(missing)}")
     if left := len(written) - images:

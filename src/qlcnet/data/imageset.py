@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from qlcnet.data.shown import shown
 from qlcnet.stored import DamagedError, read_array, read_object
 from qlcnet.whole import whole_folder, write_synced
 
@@ -159,7 +160,7 @@ def check_columns(
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise DataError(
             f"labels must be 0 to {len(class_names) - 1} for {len(class_names)} class names "
-            f"({', '.join(class_names[:3])}{', …' if len(class_names) > 3 else ''}), "
+            f"({shown(class_names)}), "
             f"these are {labels.min()} to {labels.max()}"
         )
     unknown = sorted(set(np.unique(parts).tolist()) - set(PARTS))
