@@ -161,3 +161,5 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
         fetcher = Fetcher(Data(), tmp_path)
         with pytest.raises(DataError, match="is no regular file"):
             fetcher.bring(KnownFile(name, "0" * 32))
+        with pytest.raises(DataError, match="is no regular file"):
+            fetcher.bring_own(name, None)

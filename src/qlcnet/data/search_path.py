@@ -132,6 +132,8 @@ class Fetcher:
                 md5 = md5_of(found)
                 log.info("%s: found at %s; `md5: %s` beside its path in params.yaml would pin it", name, found, md5)
                 return found, md5
+            if not found.is_dir():  # a pipe or a device can be read for ever
+                raise DataError(f"{found} is no regular file")
         raise DataError(self._nowhere("file", name))
 
     def find_folder(self, path: str) -> Path | None:
