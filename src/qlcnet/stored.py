@@ -34,6 +34,8 @@ def read_array(path: Path, remedy: str, mmap_mode: Literal["r"] | None = None) -
     """The array of a .npy file, in memory or mapped. No pickle. Raises DamagedError, FileNotFoundError."""
     import numpy as np
 
+    if path.exists() and not path.is_file():  # a pipe or a device can be read for ever
+        raise DamagedError(f"{path} is damaged (no regular file); {remedy}")
     try:
         array: np.ndarray = np.load(path, mmap_mode, allow_pickle=False)
     except FileNotFoundError:

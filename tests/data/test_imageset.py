@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from qlcnet.data import imageset
 from qlcnet.data.imageset import DataError, ImageSet, ImageStream
+from qlcnet.stored import DamagedError, read_array
 
 NAMES = ("benign", "malignant")
 
@@ -165,3 +167,9 @@ def test_pickled_arrays_are_not_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "a" / "labels.npy", np.array([{}] * 11), allow_pickle=True)
     with pytest.raises(DataError, match="damaged"):
         ImageSet.load(tmp_path / "a")
+
+
+def test_a_pipe_among_the_files_is_called_damage_and_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "images.npy")
+    with pytest.raises(DamagedError, match=r"images\.npy is damaged \(no regular file\); remedy"):
+        read_array(tmp_path / "images.npy", "remedy", "r")

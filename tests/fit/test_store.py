@@ -170,3 +170,11 @@ def test_a_compressed_archive_is_refused_it_has_no_bound(tmp_path: Path) -> None
     (tmp_path / "fits.tar").write_bytes(gzip.compress(bytes(10**6)))
     with pytest.raises(StoreError, match="it is compressed; unpack it first"):
         store.import_(tmp_path / "fits.tar")
+
+
+def test_a_pipe_or_a_folder_is_no_archive(tmp_path: Path) -> None:
+    store = FoldStore(tmp_path / "store")
+    os.mkfifo(tmp_path / "fits.tar")
+    for path in (tmp_path / "fits.tar", tmp_path, Path("/dev/zero")):
+        with pytest.raises(StoreError, match="is no regular file; nothing was imported"):
+            store.import_(path)

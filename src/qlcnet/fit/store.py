@@ -172,6 +172,8 @@ class FoldStore:
 
         All or nothing: anything but sound fits is refused with a StoreError before one is taken.
         """
+        if archive.exists() and not archive.is_file():  # a pipe or a device can be read for ever
+            raise StoreError(f"{archive} is no regular file; {NOTHING_TAKEN}")
         try:
             with tarfile.open(archive, "r:") as tar:  # not compressed: what it puts into the store is as large as it is
                 members = _members(archive, tar)
