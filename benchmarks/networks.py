@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 def rows() -> list[Row]:
     """All rows, the smallest images of every network first."""
-    small = [Row(name, 32 if name in NEEDS_32 else 28, 64) for name in NETWORKS]
+    small = [Row(name, side := 32 if name in NEEDS_32 else 28, BATCH[side]) for name in NETWORKS]
     large = [Row(name, side, BATCH[side]) for side in (64, 128, 224) for name in NETWORKS]
     return [*small, Row("lcnet_100", 64, 64), *large]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from qlcnet.config import FolderSource, Params, ParamsError, load_params
 from qlcnet.data.folder.source import has_changed
 from qlcnet.data.imageset import DataError
 from qlcnet.data.search_path import Fetcher
-from qlcnet.data.sharing import recipe_of
+from qlcnet.data.sharing import is_of
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.forecast import data_bytes
 from qlcnet.grid.grid import DECIDING, expected_grid
@@ -51,19 +51,24 @@ def look_at(root: Path) -> Iterator[Finding]:
         yield Finding("params", OK, text)
     except (ParamsError, OSError) as error:
         yield Finding("params", WRONG, str(error))
-    looks: tuple[tuple[str, Callable[[Project, Params | None], Finding]], ...] = (
-        ("git", _git), ("DVC", _dvc), ("store", _store), ("tracking", _tracking), ("disk", _disk)
-    )  # fmt: skip
-    if params and any(task.source.kind == "folder" for task in params.datasets.values()):
-        looks += (("images", _images),)
+    looks: list[tuple[str, Callable[[], Finding]]] = [
+        ("git", lambda: _git(project)),
+        ("DVC", lambda: _dvc(project)),
+        ("store", lambda: _store(project)),
+        ("tracking", lambda: _tracking(project)),
+        ("disk", lambda: _disk(project, params)),
+    ]
+    if params and (folders := {n: s for n, t in params.datasets.items() if isinstance(s := t.source, FolderSource)}):
+        data = params.data
+        looks.append(("images", lambda: _images(project, folders, Fetcher(data, root))))
     for what, look in looks:
         try:
-            yield look(project, params)
+            yield look()
         except OSError as error:
             yield Finding(what, WRONG, f"{error.filename or project.root}: {error.strerror or error}")
 
 
-def _git(project: Project, params: Params | None) -> Finding:
+def _git(project: Project) -> Finding:
     if git.repository_of(project.root) is None:
         return Finding("git", WARNING, "no repository: results cannot say of which commit they are (`git init`)")
     commit = git.head(project.root)
@@ -73,17 +78,17 @@ def _git(project: Project, params: Params | None) -> Finding:
     return Finding("git", OK, f"commit {commit[:7]}{edits}")
 
 
-def _dvc(project: Project, params: Params | None) -> Finding:
+def _dvc(project: Project) -> Finding:
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import SCMError
 
-    in_git = git.repository_of(project.root) is not None
     try:
         with Repo(str(project.root)) as repo:
             remote = repo.config["core"].get("remote") or "none"
     except NotDvcRepoError:
-        return Finding("DVC", WRONG, f"not set up here: `dvc init{'' if in_git else ' --no-scm'}`")
+        option = "" if git.repository_of(project.root) else " --no-scm"
+        return Finding("DVC", WRONG, f"not set up here: `dvc init{option}`")
     except SCMError:
         text = "it is set to use git, and this folder is in no repository: `dvc config core.no_scm true`, or `git init`"
         return Finding("DVC", WRONG, text)
@@ -92,14 +97,14 @@ def _dvc(project: Project, params: Params | None) -> Finding:
     return Finding("DVC", OK, f"{importlib.metadata.version('dvc')}, remote: {remote}")
 
 
-def _store(project: Project, params: Params | None) -> Finding:
+def _store(project: Project) -> Finding:
     with scratch_folder(project.scratch):  # whether one can write there
         entries = list(FoldStore(project.store).entries())
     size = size_text(sum(entry.size for entry in entries))
     return Finding("store", OK, f"{count_text(len(entries), 'fit')}, {size}, in {project.store}")
 
 
-def _tracking(project: Project, params: Params | None) -> Finding:
+def _tracking(project: Project) -> Finding:
     try:
         return Finding("tracking", OK, tracking.look(project.root))
     except tracking.TrackingError as error:
@@ -119,19 +124,19 @@ def _disk(project: Project, params: Params | None) -> Finding:
     return Finding("disk", OK, text)
 
 
-def _images(project: Project, params: Params | None) -> Finding:
+def _images(project: Project, sources: Mapping[str, FolderSource], fetcher: Fetcher) -> Finding:
     """Whether folders of images still hold what was fetched: DVC looks at params.yaml, not into them."""
     changed = []
-    for name, task in params.datasets.items() if params else ():
+    for name, source in sources.items():
         about = project.raw(name) / "about.json"
-        if params and isinstance(task.source, FolderSource) and about.is_file():
-            try:
-                fetched = read_object(about, f"run `qlcnet fetch {name}`, or `dvc repro`")
-                is_of_source = fetched.get("recipe") == recipe_of(task.source, fetched.get("checksum"))
-                if is_of_source and has_changed(task.source, fetched, Fetcher(params.data, project.root)):
-                    changed.append(name)
-            except (DamagedError, DataError) as error:
-                return Finding("images", WARNING, f"{name}: {error}")
+        if not about.is_file():
+            continue
+        try:
+            fetched = read_object(about, f"run `qlcnet fetch {name}`, or `dvc repro`")
+            if is_of(source, fetched) and has_changed(source, fetched, fetcher):
+                changed.append(name)
+        except (DamagedError, DataError) as error:
+            return Finding("images", WARNING, f"{name}: {error}")
     if not changed:
         return Finding("images", OK, "no folder holds other files than when it was fetched")
     remedy = " ".join(["`dvc repro --force --single-item", *(f"fetch@{name}" for name in changed)]) + "`"

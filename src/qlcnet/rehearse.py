@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,14 +11,14 @@ from typing import TypeVar
 import numpy as np
 
 from qlcnet.config import Channels, Circuit, FileChannels, Params
-from qlcnet.data.channel_files import ADVICE, open_array
+from qlcnet.data.channel_files import bring_array
 from qlcnet.data.channels import make_channels
-from qlcnet.data.download import KnownFile
 from qlcnet.data.fold_table import NO_FOLD, FoldTable, Split
 from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import ImageSet
+from qlcnet.data.partfile import md5_of
 from qlcnet.data.search_path import Fetcher
-from qlcnet.data.sharing import recipe_of
+from qlcnet.data.sharing import is_of
 from qlcnet.data.sources import fetch
 from qlcnet.fit.fold_folder import read_history
 from qlcnet.fit.store import FoldStore
@@ -33,7 +31,6 @@ from qlcnet.grid.text import count_text, table
 from qlcnet.paths import Project
 from qlcnet.scratch import scratch_folder
 
-log = logging.getLogger("qlcnet")
 T = TypeVar("T")
 
 BATCHES = 2  # that a network trains on: the first step, and one with changed weights
@@ -102,7 +99,7 @@ def _images(params: Params, task: str, root: Path) -> ImageSet:
     source, raw = params.datasets[task].source, Project(root).raw(task)
     if (raw / "about.json").is_file():
         images = ImageSet.load(raw)
-        if images.about.get("recipe") == recipe_of(source, images.about.get("checksum")):
+        if is_of(source, images.about):
             return images
     fetch(task, params.datasets[task], params.data, root)
     return ImageSet.load(raw)
@@ -153,11 +150,9 @@ def _part_of_file(
     name: str, section: FileChannels, images: int, rows: np.ndarray, folder: Path, fetcher: Fetcher
 ) -> FileChannels:
     """The rows of some images of a channel file, as a file of its own."""
-    values = open_array(fetcher.bring(KnownFile(str(Path(section.path).expanduser()), section.md5), ADVICE), images)
     part = folder / f"{name}.npy"
-    np.save(part, values[rows])
-    md5 = hashlib.md5(part.read_bytes(), usedforsecurity=False).hexdigest()
-    return section.model_copy(update={"path": str(part), "md5": md5})
+    np.save(part, bring_array(section, images, fetcher)[rows])
+    return section.model_copy(update={"path": str(part), "md5": md5_of(part)})
 
 
 def _some(rows: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

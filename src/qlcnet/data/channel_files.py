@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from qlcnet.config import FileChannels
 from qlcnet.data.channel_card import ARRAY, Decode, Evaluations, Made
-from qlcnet.data.download import KnownFile
 from qlcnet.data.imageset import DataError
 from qlcnet.data.search_path import Fetcher
 from qlcnet.quantum.storage import let_go, write_array
@@ -21,21 +20,26 @@ ADVICE = "If a file that was found is the one you mean, declare its MD5 under `m
 
 def make_of_file(name: str, section: FileChannels, images: NDArray[np.uint8], folder: Path, fetcher: Fetcher) -> Made:
     """Copy a file of the search path, checked, to channels.npy. Raises DataError saying what is wrong with it."""
-    path = Path(section.path).expanduser()
+    file = PurePath(section.path).name
     try:
-        values = open_array(fetcher.bring(KnownFile(str(path), section.md5), ADVICE), len(images))
+        values = bring_array(section, len(images), fetcher)
         shape = values.shape if values.ndim == 4 else (*values.shape, 1)
         dtype = np.dtype(values.dtype.name)  # in the byte order of this machine
 
         def fill(first: int, out: NDArray[Any]) -> None:
             out[...] = values[first : first + len(out)].reshape(out.shape)
             let_go(values)
-            check_finite(path.name, first, out)
+            check_finite(file, first, out)
 
         digest = write_array(folder / ARRAY, shape, dtype, fill, f"channel {name}")
     except DataError as error:
         raise DataError(f"channels.{name}: {error}") from error
     return Made(shape, Decode(1.0, 0.0), None, digest, Evaluations(0, 0))
+
+
+def bring_array(section: FileChannels, images: int, fetcher: Fetcher) -> NDArray[Any]:
+    """The array of a file of the search path, memory-mapped, with a row for each image. Raises DataError."""
+    return open_array(fetcher.bring_own(section.path, section.md5, ADVICE)[0], images)
 
 
 def open_array(path: Path, images: int) -> NDArray[Any]:

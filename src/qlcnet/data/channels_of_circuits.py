@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from qlcnet.config import Circuit
 from qlcnet.data.channel_card import ARRAY, Decode, Evaluations, Made
-from qlcnet.data.download import KnownFile
 from qlcnet.data.imageset import DataError
 from qlcnet.data.search_path import Fetcher
 from qlcnet.quantum.circuits import build_circuit
@@ -61,7 +60,7 @@ def prepare_section(name: str, section: Circuit, fetcher: Fetcher) -> Quanvoluti
         return prepare(section)
     key = f"circuits.{name}"
     try:
-        path = fetcher.bring(KnownFile(str(Path(section.file).expanduser()), section.md5 or ""), ADVICE)
+        path, _ = fetcher.bring_own(section.file, section.md5, ADVICE)
     except DataError as error:
         raise DataError(f"{key}: {error}") from error
     try:

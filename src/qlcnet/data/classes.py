@@ -34,6 +34,5 @@ def check_classes(labels: np.ndarray, class_names: Sequence[str]) -> None:
     there = np.unique(labels)
     if len(there) < 2:
         raise DataError(f"one class only: all {len(labels):,} images have the label {there[0]}; a task needs two")
-    absent = [name for label, name in enumerate(class_names) if label not in set(there.tolist())]
-    if absent:
+    if absent := [class_names[label] for label in np.setdiff1d(np.arange(len(class_names)), there)]:
         log.warning("%d of %d classes have no image: %s", len(absent), len(class_names), shown(absent))

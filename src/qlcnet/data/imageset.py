@@ -160,8 +160,7 @@ def check_columns(
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise DataError(
             f"labels must be 0 to {len(class_names) - 1} for {len(class_names)} class names "
-            f"({shown(class_names)}), "
-            f"these are {labels.min()} to {labels.max()}"
+            f"({shown(class_names)}), these are {labels.min()} to {labels.max()}"
         )
     unknown = sorted(set(np.unique(parts).tolist()) - set(PARTS))
     if unknown:

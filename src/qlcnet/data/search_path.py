@@ -122,11 +122,14 @@ class Fetcher:
         log.info("%s: downloaded to %s, MD5 verified", file.name, path)
         return path
 
-    def bring_own(self, path: str, md5: str | None) -> tuple[Path, str]:
-        """A file of the user's with its MD5: the first one of that name with the declared MD5, if one is."""
+    def bring_own(self, path: str, md5: str | None, advice: str = "") -> tuple[Path, str]:
+        """A file of the user's with its MD5: the first one of that name with the declared MD5, if one is.
+
+        `advice`: what to do where a file of that name has another one.
+        """
         name = str(Path(path).expanduser())
         if md5 is not None:
-            return self.bring(KnownFile(name, md5)), md5
+            return self.bring(KnownFile(name, md5), advice), md5
         for found in self.candidates(name):
             if found.is_file():
                 md5 = md5_of(found)

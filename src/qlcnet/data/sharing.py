@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,11 @@ def recipe_of(section: Section, checksum: Mapping[str, str] | None = None) -> st
             known = part[pin] or (checksum or {}).get(PurePath(part[key]).name)
             part.update({key: portable_path(part[key]), pin: known})
     return fingerprint(data)
+
+
+def is_of(source: Section, about: Mapping[str, Any]) -> bool:
+    """Whether a fetched set, by its about.json, is what `source` says today, as far as files were not changed since."""
+    return about.get("recipe") == recipe_of(source, about.get("checksum"))
 
 
 def link_images(source: Section, other: Path, folder: Path) -> bool:

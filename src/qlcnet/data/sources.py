@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from qlcnet.config import Cifar10Source, Data, DigitsSource, MedMNISTSource, NpzSource, Task
+from qlcnet.config import Cifar10Source, Data, DigitsSource, MedMNISTSource, NpzSource, Task, portable_path
 from qlcnet.data.cifar10 import open_cifar10
 from qlcnet.data.classes import check_classes, names_for
-from qlcnet.data.download import KnownFile, Patience
+from qlcnet.data.download import Patience
 from qlcnet.data.folder.source import open_folder
 from qlcnet.data.groups import read_groups
 from qlcnet.data.imageset import DataError, ImageStream
@@ -107,12 +107,11 @@ def open_cifar(source: Cifar10Source, fetcher: Fetcher) -> ImageStream:
 def open_own(source: NpzSource, fetcher: Fetcher) -> ImageStream:
     """A file of the user's in MedMNIST layout, known by the MD5 that params.yaml declares."""
     path = Path(source.path).expanduser()
-    file = KnownFile(str(path), source.md5)
     advice = "If a file that was found is the one you mean, declare its MD5 under `source.md5` in params.yaml."
-    arrays = open_npz(fetcher.bring(file, advice))
+    arrays = open_npz(fetcher.bring_own(source.path, source.md5, advice)[0])
     names = class_names_of(source.classes_of) if source.classes_of else source.class_names
     names = names or names_for(arrays.labels)
-    known_as = path.name if path.is_absolute() else path.as_posix()  # no folder of this machine in the output
+    known_as = portable_path(str(path))
     about: dict[str, Any] = {
         "title": source.title or known_as.removesuffix(".npz"),
         "source": f"{known_as}, declared in params.yaml",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Collection, Sequence
@@ -17,8 +16,6 @@ from qlcnet.grid.engine import EngineError, OnEvent
 from qlcnet.grid.worker import run_fit
 from qlcnet.grid.worker_process import end_with_the_parent, worker_context
 from qlcnet.scratch import scratch_folder
-
-log = logging.getLogger("qlcnet")
 
 _events: Any = None
 

@@ -13,12 +13,12 @@ from qlcnet.quantum.ansatz import Ansatz, apply_ansatz, build_ansatz, linked_qub
 from qlcnet.quantum.noise import NOISELESS, queue_noise
 from qlcnet.quantum.program import ProgramCircuit
 from qlcnet.quantum.qasm_reader import read_openqasm
+from qlcnet.quantum.surrogate import reason_of
 
 # The rotations by which each pixel's angle enters, in the order in which they act.
 ENCODINGS: dict[str, tuple[str, ...]] = {"ry": ("RY",), "rx": ("RX",), "rxy": ("RX", "RY"), "ryx": ("RY", "RX")}
 
 NOISY_DEVICE = "default.mixed"
-MOST_REASON = 200  # characters of another library's message
 
 Word = tuple[int, ...]  # the qubits whose Pauli-Z are multiplied
 
@@ -163,9 +163,8 @@ def make_qnode(
     try:
         dev = qml.device(name, wires=circuit.qubits, **options)
     except Exception as error:  # its plugin is missing, or a package of its plugin's
-        reason = " ".join(str(error).split())[:MOST_REASON]
         raise ValueError(
-            f"PennyLane has no device {name!r} here: {reason}. Install its plugin or name another"
+            f"PennyLane has no device {name!r} here: {reason_of(error)}. Install its plugin or name another"
         ) from None
     observed = single_words(circuit.qubits) if words is None else tuple(words)
 

@@ -27,15 +27,19 @@ class DegreeError(ValueError):
     """The circuit is no polynomial of the declared degree; the message says how far off, and what to do."""
 
 
+def reason_of(error: Exception) -> str:
+    """What a device says, on one line, and not more than a reader bears."""
+    return " ".join(str(error).split())[:MOST_REASON]
+
+
 class DeviceError(ValueError):
     """A circuit that its device cannot run; the message has the device and its reason."""
 
     def __init__(self, qnode: Any, error: Exception) -> None:
         device = getattr(getattr(qnode, "device", None), "name", "of this QNode")
-        reason = " ".join(str(error).split())[:MOST_REASON]
         super().__init__(
-            f"the device {device} cannot run this circuit ({type(error).__name__}: {reason}); name another one under "
-            "`device`, such as default.qubit or lightning.qubit"
+            f"the device {device} cannot run this circuit ({type(error).__name__}: {reason_of(error)}); name another "
+            "one under `device`, such as default.qubit or lightning.qubit"
         )
 
 

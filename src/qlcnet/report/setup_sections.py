@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qlcnet.data.groups import BY_ORDER
 from qlcnet.report import data_plots, drawings
 from qlcnet.report.content import Block, Cell, Context, Heading, Note, Plot, Row, Table, Text, count
 from qlcnet.report.study import TaskResults
@@ -72,7 +73,7 @@ def _groups(task: TaskResults) -> str:
     kept = "kept together" if task.is_grouped else "not kept together: the same group can be on both sides of a fold"
     # of sets that were fetched before this was noted nothing is known
     matched = task.images.about.get("groups", {}).get("matched")
-    how = ", rows taken to be in the order of the images: nothing in the file says so" if matched == "order" else ""
+    how = ", rows taken to be in the order of the images: nothing in the file says so" if matched == BY_ORDER else ""
     return f"{groups:,}, {kept}{how}"
 
 

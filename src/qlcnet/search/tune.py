@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from qlcnet.data.fold_table import FoldTable
     from qlcnet.fit.data import FitData
 
-log = logging.getLogger("qlcnet")
 PRUNE_AFTER = 5  # trials that run whole before the median of their epochs may stop others
 
 

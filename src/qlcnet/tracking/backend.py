@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from qlcnet.address import without_password
 from qlcnet.data.search_path import cache_folder
-from qlcnet.tracking.place import VARIABLE, Place, TrackingError, place_of
+from qlcnet.tracking.place import LOCK_SECONDS, VARIABLE, Place, TrackingError, place_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +34,6 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-LOCK_SECONDS = 300
 WAITS = (0.5, 1.0)  # seconds before a database is tried again: it may be starting, or have all its connections in use
 
 
@@ -61,7 +60,7 @@ def open_backend(root: Path) -> Backend:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # of each try at a server; the last one is said
     place = place_of(root)
-    place.mlruns.mkdir(parents=True, exist_ok=True)
+    place.project.mlruns.mkdir(parents=True, exist_ok=True)
     try:
         return _open(place)
     except TrackingError:
@@ -115,7 +114,7 @@ def _machine_wide(place: Place) -> Path:
         cache_folder().mkdir(parents=True, exist_ok=True)
         return cache_folder() / name
     except OSError:
-        return place.mlruns / name
+        return place.project.mlruns / name
 
 
 def _experiment(client: MlflowClient, artifacts: str | None) -> str:

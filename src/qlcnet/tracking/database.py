@@ -15,10 +15,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import column, select, table, update
 
-from qlcnet.tracking.place import VARIABLE, Place, TrackingError
+from qlcnet.tracking.place import LOCK_SECONDS, VARIABLE, Place, TrackingError
 
 CONNECT_SECONDS = 10
-LOCK_SECONDS = 300  # a fresh database takes 10 s to make, more where many wait for the disk
 LOCK = int.from_bytes(b"qlcnet")  # PostgreSQL's advisory locks have numbers
 CHUNK = 500  # values in one statement; SQLite once allowed 999
 # drivers that take `connect_timeout`, and packages that bear another name than their module

@@ -14,6 +14,7 @@ from qlcnet.paths import Project
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow opens itself; all else is a server or a service
+LOCK_SECONDS = 300  # a fresh database takes 10 s to make, more where many wait for the disk
 BUSY_SECONDS = 60  # that a writer waits for others of a SQLite file; its own default of 5 is short for eight of them
 
 
@@ -23,12 +24,11 @@ class TrackingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Place:
-    """A store that is not open yet. `kind`: one of DATABASES, or server. `file`: of SQLite. The rest: the project's."""
+    """A store, of a project, that is not open yet. `kind`: one of DATABASES, or server. `file`: of SQLite."""
 
     uri: str
     kind: str
-    mlruns: Path
-    scratch: Path
+    project: Project
     file: Path | None = None
 
     @property
@@ -39,12 +39,12 @@ class Place:
     @property
     def is_own(self) -> bool:
         """Whether it is the file below the project's mlruns/."""
-        return self.file == self.mlruns / "mlflow.db"
+        return self.file == self.project.mlruns / "mlflow.db"
 
     @property
     def artifacts(self) -> Path:
         """The folder for the files of the runs that this project writes; a server has its own."""
-        return self.mlruns / "artifacts"
+        return self.project.mlruns / "artifacts"
 
     @property
     def shown(self) -> str:
@@ -64,9 +64,9 @@ def place_of(root: Path) -> Place:
             f"as %{ord(bare):02X}; left bare, the address is read in another way"
         )
     if kind not in DATABASES:
-        return Place(given, "server", project.mlruns, project.scratch)
+        return Place(given, "server", project)
     if kind != "sqlite":
-        return Place(given, kind, project.mlruns, project.scratch)
+        return Place(given, kind, project)
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -100,4 +100,4 @@ def _sqlite(file: Path, project: Project, options: Mapping[str, Any]) -> Place:
     # With the driver's name: of sqlite:/// MLflow makes the parent folder itself, of the path as it stands quoted here.
     query = {"timeout": str(BUSY_SECONDS), **options}
     url = URL.create("sqlite+pysqlite", database=str(file), query=query)
-    return Place(url.render_as_string(hide_password=False), "sqlite", project.mlruns, project.scratch, file)
+    return Place(url.render_as_string(hide_password=False), "sqlite", project, file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
     from mlflow.entities import RunInfo
 
-log = logging.getLogger("qlcnet")
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 ERROR = "error"  # tag: why a run did not come to its end
@@ -169,7 +167,7 @@ class Projection:
 
         if not run.is_open:
             return
-        with scratch_folder(self.backend.place.scratch) as scratch:
+        with scratch_folder(self.backend.place.project.scratch) as scratch:
             files = scratch / "files"
             files.mkdir()
             metrics = {**write_outcome(folder, files), **content.fit_seconds(provenances)}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qlcnet.config import FolderSource
+from qlcnet.config import FolderSource, portable_path
 from qlcnet.data.folder.ids import ids_as_written
 from qlcnet.data.folder.labels import read_labels
 from qlcnet.data.folder.layout import (
@@ -51,9 +51,8 @@ class Files(NamedTuple):
 
 def open_folder(source: FolderSource, fetcher: Fetcher) -> ImageStream:
     """Images in subfolders that are classes, or that a CSV labels; reads every file. Raises DataError, OSError."""
-    folder, path = fetcher.bring_folder(source.path), PurePath(source.path)
-    known_as = path.name if path.is_absolute() else path.as_posix()  # no folder of this machine in the output
-    listing = list_folder(folder)
+    folder, known_as = fetcher.bring_folder(source.path), portable_path(source.path)
+    listing, called = list_folder(folder), PurePath(source.path).name
     checksum: dict[str, str] = {}
     files = _sort_in(source, folder, listing, fetcher, checksum)
     class_names, label_of = _number_classes(source, set(files.classes))
@@ -61,9 +60,9 @@ def open_folder(source: FolderSource, fetcher: Fetcher) -> ImageStream:
     groups = _read_groups(source, files, labels, fetcher, checksum)
     rules = PictureRules(source.size, source.colour == "grey", source.window)
     reading = read_all(files.images, rules, Project(fetcher.root).scratch)
-    checksum[path.name] = reading.digest(files.names)
+    checksum[called] = reading.digest(files.names)
     _refuse_what_cannot_be_used(source, folder, files, reading)
-    _compare_digest(source, folder, checksum[path.name], len(files.images))
+    _compare_digest(source, folder, checksum[called], len(files.images))
     notes = [str(rules), *_findings(listing, files, reading)]
     files = files.at(reading.kept)
     if lost := sorted(label_of.keys() - set(files.classes)):
@@ -139,7 +138,7 @@ def _refuse_what_cannot_be_used(source: FolderSource, folder: Path, files: Files
             f"{folder}: {len(deep):,} of {total} pictures have more than 8 bits a pixel, with values from {low:g} to "
             f"{high:g}: declare which become black and white, for example `window: [{low:g}, {high:g}]`"
         )
-    broken = [f"{files.names[i]}: {error}" for i, error in reading.broken.items()]
+    broken = [f"{files.images[i].name}: {error}" for i, error in reading.broken.items()]
     if broken and not source.skip_broken:
         more = f"\n  … and {len(broken) - MOST_SHOWN:,} more" if len(broken) > MOST_SHOWN else ""
         lines = "".join(f"\n  {shown([line])}" for line in broken[:MOST_SHOWN])
@@ -176,7 +175,7 @@ def _findings(listing: Listing, files: Files, reading: Reading) -> list[str]:
         by_checksum.setdefault(reading.checksums[i], set()).add(files.classes[i])
     copies = len(reading.kept) - len(by_checksum)
     torn = sum(len(classes) > 1 for classes in by_checksum.values())
-    broken = [files.names[i] for i in reading.broken]
+    broken = [files.images[i].name for i in reading.broken]
     found = [
         (len(listing.images) - len(files.images), "not listed with a label and left out"),
         (len(broken), f"broken and left out: {shown(broken)}"),
