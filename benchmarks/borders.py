@@ -30,7 +30,7 @@ from qlcnet.fit import fitting
 from qlcnet.models.fast import borders, product
 from qlcnet.models.fast.accelerate import accelerate
 from qlcnet.models.fast.kernels import WAYS
-from qlcnet.models.fast.layers import BatchLast, ChannelsLast, Turned, convolution_of, from_matrix, to_matrix
+from qlcnet.models.fast.layers import BatchLast, ChannelsLast, Turned, Walk, convolution_of, from_matrix, to_matrix
 
 BATCH, CHANNELS = 64, 64
 LEAST = 0.02  # seconds a turn
@@ -101,7 +101,7 @@ def convolutions() -> Iterator[Duel]:
 def convolution(part: str, conv: nn.Conv2d, size: int, batch_last: bool, rivals: tuple[str, ...]) -> Iterator[Duel]:
     """One convolution by the chosen way and by each of `rivals`."""
     conv.to(memory_format=torch.channels_last)
-    asked = convolution_of(conv, (size, size), BATCH, batch_last)
+    asked = convolution_of(conv, (size, size), Walk(BATCH, chained=True, first_map=size), batch_last)
     assert asked is not None
     x = image(conv.in_channels, size, batch_last)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qlcnet.machine import FIXED_VARIABLES, cpu_vendor, instructions, numeric_variables
+from qlcnet.machine import FIXED_VARIABLES, cpu_vendor, instructions, multiplies_bfloat16, numeric_variables
 
 AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_1 avx fma avx2 avx512f avx512dq avx512bw avx512vl\n\n"
 OLD = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu sse4_1\n\nprocessor\t: 1\nflags\t\t: avx2 fma\n"
@@ -42,6 +42,18 @@ def test_a_bound_in_the_environment_counts(tmp_path: Path, bound: str, used: str
     root = machine_with(tmp_path, AMD)
     assert instructions(root, {"ONEDNN_MAX_CPU_ISA": bound}) == used
     assert instructions(root, {"DNNL_MAX_CPU_ISA": bound}) == used
+
+
+@pytest.mark.parametrize(
+    ("flags", "bound", "can"),
+    [
+        (" amx_bf16 amx_tile", "", True), (" avx512_bf16", "", False), (" amx_bf16 amx_tile", "AVX512_CORE", False),
+        (" amx_bf16 amx_tile", "DEFAULT", True), (" amx_bf16 amx_tile", "AVX512_CORE_AMX", True),
+    ],
+)  # fmt: skip
+def test_bfloat16_products_need_amx(tmp_path: Path, flags: str, bound: str, can: bool) -> None:
+    root = machine_with(tmp_path, AMD.replace("\n\n", f"{flags}\n\n"))
+    assert multiplies_bfloat16(root, {"ONEDNN_MAX_CPU_ISA": bound}) == can
 
 
 def test_variables_are_recorded_unless_they_are_as_workers_set_them() -> None:

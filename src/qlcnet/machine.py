@@ -110,13 +110,19 @@ def instructions(root: Path = ROOT, environment: Mapping[str, str] = os.environ)
     known = _cpu_entries(root)
     flags = set((known.get("flags") or known.get("Features") or "").split())
     there = [name for name, needed in INSTRUCTIONS.items() if needed <= flags]
-    most = environment.get("ONEDNN_MAX_CPU_ISA") or environment.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
-    if most.upper() in ("DEFAULT", "ALL") or most.upper().startswith("AVX10"):
+    bound = _bound(environment).split("_")[0]
+    if not bound or bound.startswith("AVX10"):
         return there[0] if there else "none known"
-    bound = most.upper().split("_")[0]
     order = list(INSTRUCTIONS)
     below = [name for name in there if bound in order and order.index(name) >= order.index(bound)]
     return below[0] if below else "SSE4.1" if "sse4_1" in flags else "none known"
+
+
+def multiplies_bfloat16(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether oneDNN multiplies float32 matrices through bfloat16 here when it may: with AMX, and not held below it."""
+    flags = set(_cpu_entries(root).get("flags", "").split())
+    bound = _bound(environment)
+    return {"amx_tile", "amx_bf16"} <= flags and (not bound or "AMX" in bound)
 
 
 def kind_of_cpu() -> str:
@@ -129,6 +135,12 @@ def numeric_variables(environment: Mapping[str, str] = os.environ) -> dict[str, 
     """Those of NUMERIC_VARIABLES that are set, and of FIXED_VARIABLES that are set to something else."""
     named = {name: environment[name] for name in (*NUMERIC_VARIABLES, *FIXED_VARIABLES) if environment.get(name)}
     return {name: value for name, value in sorted(named.items()) if value != FIXED_VARIABLES.get(name)}
+
+
+def _bound(environment: Mapping[str, str]) -> str:
+    """The instructions that oneDNN is held to, in capitals; empty: to none."""
+    most = (environment.get("ONEDNN_MAX_CPU_ISA") or environment.get("DNNL_MAX_CPU_ISA") or "").upper()
+    return "" if most in ("DEFAULT", "ALL") else most
 
 
 def _cpu_entries(root: Path) -> dict[str, str]:

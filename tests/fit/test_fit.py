@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from qlcnet import machine
 from qlcnet.data.batches import InputArray
 from qlcnet.fit.fitting import fit_fold
 from qlcnet.fit.fold_folder import TEST, VALIDATION
@@ -82,6 +83,35 @@ def test_facts_count_images_circuits_and_channels(usual: FitResult) -> None:
         "hardware_head": 0,
     }
     assert usual.facts["normalisation"]["channels"] == [1, 4]
+
+
+def products() -> list[str]:
+    return [backend.fp32_precision for backend in (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv)]
+
+
+def test_bfloat16_products_are_asked_for_within_the_fit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
+    before, within = products(), []
+    fit_fold(make_spec(precision="bf16-products"), make_data(), lambda row: within.append(products()))
+    assert within == [["bf16", "bf16"]] * 2
+    assert products() == before
+
+
+def test_bfloat16_products_are_refused_where_they_would_be_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: False)
+    with pytest.raises(ValueError, match=r"AMX.*say `precision: float32`"):
+        fit_fold(make_spec(precision="bf16-products"), make_data())
+    with pytest.raises(ValueError, match="`precision: bfloat16`"):
+        fit_fold(make_spec(precision="bf16-products", device="cuda:0"), make_data())
+
+
+@pytest.mark.skipif(not machine.multiplies_bfloat16(), reason="needs a CPU with AMX")
+def test_bfloat16_products_differ_no_more_than_another_weight_seed() -> None:
+    spec, data = make_spec(epochs=8), make_data()
+    rounded = replace(spec, training=spec.training.model_copy(update={"precision": "bf16-products"}))
+    losses = [fit_fold(one, data).history[-1]["val_loss"] for one in (spec, rounded, replace(spec, seed=43))]
+    assert losses[1] != losses[0], "the factors were rounded"
+    assert abs(losses[1] - losses[0]) <= abs(losses[2] - losses[0])
 
 
 def test_normalisation_and_weights_know_the_training_rows_only(usual: FitResult) -> None:

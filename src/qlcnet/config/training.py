@@ -32,7 +32,7 @@ class Training(Section):
     augmentation: Augmentation = Augmentation()
     input_size: int | None = Field(default=None, ge=8, le=512)  # pixels; None: as stored
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "bf16-products"] = "float32"
 
     @model_validator(mode="after")
     def _momentum_is_read(self) -> Training:

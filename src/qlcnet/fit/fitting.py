@@ -11,13 +11,16 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from qlcnet import machine
 from qlcnet.data.batches import Batches
 from qlcnet.fit.computed_on import computed_on
 from qlcnet.fit.data import FitData
@@ -29,6 +32,13 @@ from qlcnet.models.module import Classifier, DivergedError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 
+# Lightning's word for each precision of params.yaml
+LIGHTNING: dict[str, Literal["32-true", "bf16-mixed"]] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+    "bf16-products": "32-true",
+}
+
 OnEpoch = Callable[[Mapping[str, float]], None]
 
 
@@ -36,12 +46,13 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
     """Train `spec` on its fold's training part and predict the rest with the weights after the last epoch."""
     started = time.perf_counter()
     be_quiet_and_exact()
-    if spec.device != "cpu":
-        data = _on_device(data, spec.device)
-    prepared = prepare(spec, data)
-    fit(prepared, spec, on_epoch)
-    network = prepared.module.network
-    predictions = predict(network, {VALIDATION: prepared.validation, TEST: prepared.test})
+    with products_of(spec):
+        if spec.device != "cpu":
+            data = _on_device(data, spec.device)
+        prepared = prepare(spec, data)
+        fit(prepared, spec, on_epoch)
+        network = prepared.module.network
+        predictions = predict(network, {VALIDATION: prepared.validation, TEST: prepared.test})
     weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
     seconds = time.perf_counter() - started
     history = prepared.module.history
@@ -53,7 +64,7 @@ def fit(prepared: Prepared, spec: FitSpec, on_epoch: OnEpoch | None = None) -> N
     trainer = pl.Trainer(
         accelerator="cpu" if spec.device == "cpu" else "gpu",
         devices=1,
-        precision="bf16-mixed" if spec.training.precision == "bfloat16" else "32-true",
+        precision=LIGHTNING[spec.training.precision],
         max_epochs=spec.training.epochs,
         callbacks=[_Epochs(on_epoch)] if on_epoch else [],
         logger=False,
@@ -65,6 +76,34 @@ def fit(prepared: Prepared, spec: FitSpec, on_epoch: OnEpoch | None = None) -> N
         deterministic=True,
     )
     trainer.fit(prepared.module, prepared.train, prepared.validation)
+
+
+@contextmanager
+def products_of(spec: FitSpec) -> Iterator[None]:
+    """Within, products of float32 matrices and convolutions are computed in the precision that `spec` asks for.
+
+    `bf16-products`: oneDNN rounds the factors to bfloat16 and adds up in float32; weights and everything else stay
+    float32. It does so on CPUs with AMX alone and elsewhere computes in float32 without a word: ValueError there.
+    """
+    if spec.training.precision != "bf16-products":
+        yield
+        return
+    if spec.device != "cpu":
+        raise ValueError("`precision: bf16-products` is the CPU's; on an accelerator say `precision: bfloat16`")
+    if not machine.multiplies_bfloat16():
+        raise ValueError(
+            "`precision: bf16-products` needs a CPU with AMX (`amx_bf16` among the flags of /proc/cpuinfo), which this "
+            "one lacks: oneDNN would compute in float32 here; say `precision: float32`"
+        )
+    backends = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "bf16"
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from qlcnet.models.fast.accelerate import accelerate, decelerate
 from qlcnet.models.fast.blocks import Chained
-from qlcnet.models.fast.layers import ChannelsLast, Forward, Linear, Turned
+from qlcnet.models.fast.layers import BatchLast, ChannelsLast, Forward, Linear, Turned
 from qlcnet.models.lcnet import build_lcnet
 
 CLASSES, BATCH = 7, 8
@@ -30,7 +30,7 @@ def lcnet(
 def timm_model(name: str) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
         torch.manual_seed(3)
-        return timm.create_model(name, in_chans=7, num_classes=CLASSES)
+        return timm.create_model(name, in_chans=7, num_classes=CLASSES, drop_rate=0.0)
 
     return build
 
@@ -137,22 +137,30 @@ def test_small_batches_train_alike(batch: int) -> None:
 @pytest.mark.parametrize(
     ("name", "size"),
     [
+        ("mobilenetv3_small_050", 28),
         ("mobilenetv3_small_100", 32),  # inverted residuals, squeeze-excite, shortcuts
-        ("efficientnet_lite0", 32),  # ReLU6: not in the table of activations
+        ("mobilenetv2_100", 28),  # ReLU6
+        ("efficientnet_lite0", 32),
         ("efficientnet_b0", 33),  # SiLU and sigmoid
         ("mnasnet_small", 28),
-        ("resnet18", 32),  # dense convolutions down to 1 x 1, BatchNorm2d and ReLU apart
+        ("resnet18", 28),  # dense convolutions down to 1 x 1, BatchNorm2d and ReLU apart
+        ("resnet50", 28),
+        ("densenet121", 32),
         ("tf_mobilenetv3_small_100", 33),  # convolutions that pad as their input asks
         ("regnetx_002", 32),  # grouped convolutions
+        ("convnext_atto", 32),  # layer norm
+        ("ghostnet_100", 28),
     ],
 )
 def test_other_backbones_train_alike(name: str, size: int) -> None:
-    assert_trains_alike(timm_model(name), 8, size, steps=2)
+    """Those of benchmarks/networks.py, and two more."""
+    assert_trains_alike(timm_model(name), 4, size, steps=1)
 
 
 @pytest.mark.parametrize(("width", "batch", "classes"), [(0.5, 16, CLASSES), (2.0, 16, CLASSES), (1.0, 64, 300)])
 def test_float32_is_as_exact_as_plain_float32(width: float, batch: int, classes: int) -> None:
-    exact, (x, y) = lcnet(width, classes=classes).double(), images(batch, 28)
+    """With hard-swish: rounding that turns the sign before a ReLU changes a gradient by 1 in 100, in either network."""
+    exact, (x, y) = lcnet(width, "hard_swish", classes=classes).double(), images(batch, 28)
     plain, fast = copy.deepcopy(exact).float(), faster(copy.deepcopy(exact).float(), batch=batch)
     train(exact, x, y, 1)
     for network in (plain, fast):
@@ -368,5 +376,15 @@ def test_lcnet_runs_as_one_chain() -> None:
     assert isinstance(fast["1"], Linear)
     fast = forwards(faster(lcnet(), 64))
     assert "0.blocks" not in fast
-    assert isinstance(fast["0.blocks.2"], Chained)
+    assert not isinstance(fast.get("0.blocks.2"), Chained)  # its maps of 8 px are oneDNN's
+    assert isinstance(fast["0.blocks.3"], Chained)
     assert isinstance(fast["0.conv_stem"], ChannelsLast)
+    assert not any(isinstance(forward, Chained) for forward in forwards(faster(lcnet(), 128)).values())
+
+
+@pytest.mark.parametrize(("name", "chained"), [("mobilenetv2_100", True), ("resnet18", False)])
+def test_layers_between_torchs_own_take_a_single_pixel_alone(name: str, chained: bool) -> None:
+    """ResNet's layers stand alone: the border is another than for rows of blocks, here those with ReLU6."""
+    ways = [forward for forward in forwards(faster(timm_model(name)())).values() if isinstance(forward, BatchLast)]
+    assert any(isinstance(f, Chained) for f in forwards(faster(timm_model(name)())).values()) == chained
+    assert (max(max(forward.way.geometry.out) for forward in ways) > 1) == chained

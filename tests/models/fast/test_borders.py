@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from qlcnet.models.fast.borders import CONVOLUTIONS, Convolution, choose, onednn_multiplies
+from qlcnet.models.fast.borders import CONVOLUTIONS, Convolution, choose, largest_map, onednn_multiplies
 from qlcnet.models.fast.geometry import Geometry
 
 
-def conv(size: int, kernel: int, stride: int = 1, depthwise: bool = True, batch_last: bool = True) -> Convolution:
+def conv(
+    size: int, kernel: int, stride: int = 1, depthwise: bool = True, batch_last: bool = True, largest: int = 16
+) -> Convolution:
     geometry = Geometry((size, size), (kernel, kernel), (stride, stride), (kernel // 2, kernel // 2))
-    return Convolution(geometry, (64, 64), depthwise, 64, batch_last)
+    return Convolution(geometry, (64, 64), depthwise, 64, batch_last, largest)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +44,34 @@ def test_either_side_of_every_border(asked: Convolution, way: str) -> None:
     assert choose(asked) == way
 
 
+@pytest.mark.parametrize(
+    ("channels", "stride", "padding", "size", "way"),
+    [
+        (7, 2, 0, 64, "torch, sampled"),
+        (8, 2, 0, 64, "torch"),
+        (7, 1, 0, 64, "torch"),
+        (7, 2, 1, 64, "torch"),
+        (7, 2, 0, 32, "columns"),
+    ],
+)
+def test_what_onednn_crashes_on_is_never_asked_of_it(
+    channels: int, stride: int, padding: int, size: int, way: str
+) -> None:
+    geometry = Geometry((size, size), (1, 1), (stride, stride), (padding, padding))
+    assert choose(Convolution(geometry, (channels, 16), False, 64, False, 16)) == way
+
+
+@pytest.mark.parametrize(
+    ("first_map", "chained", "largest"),
+    [(14, True, 16), (16, True, 16), (17, True, 7), (32, True, 7), (33, True, 0), (14, False, 1), (64, False, 1)],
+)
+def test_the_largest_map_follows_from_the_first(first_map: int, chained: bool, largest: int) -> None:
+    assert largest_map(first_map, chained) == largest
+
+
 def test_a_kernel_that_reads_padding_alone_is_for_torch() -> None:
     geometry = Geometry((1, 1), (1, 1), (2, 2), (1, 1))
-    assert choose(Convolution(geometry, (2, 3), False, 4, True)) == "torch"
+    assert choose(Convolution(geometry, (2, 3), False, 4, True, 16)) == "torch"
 
 
 def test_every_row_but_the_last_is_a_border() -> None:

@@ -12,7 +12,7 @@ from qlcnet.models.fast import kernels
 from qlcnet.models.fast.accelerate import accelerate
 from qlcnet.models.fast.geometry import Geometry
 from qlcnet.models.fast.kernels import Banded, Columns, Product, Scale, Taps
-from qlcnet.models.fast.layers import from_matrix, is_batch_last, to_matrix, way_in_chain
+from qlcnet.models.fast.layers import Walk, from_matrix, is_batch_last, to_matrix, way_in_chain
 from qlcnet.models.fast.steps import ACTIVATIONS, Close, Layer, Open, SqueezeExcite, Step, run
 
 NOTHING = ACTIVATIONS[nn.Identity]
@@ -45,7 +45,7 @@ def convolution(case: tuple, maps: int = 3) -> tuple[nn.Conv2d, Layer, tuple[int
     torch.manual_seed(1)
     groups = maps if depthwise else 1
     conv = nn.Conv2d(maps, maps if depthwise else 2, kernel, stride, padding, groups=groups, bias=False).double()
-    way = way_in_chain(conv, size, 2)
+    way = way_in_chain(conv, size, Walk(2, chained=True, first_map=16))
     assert type(way) is kind
     return conv, Layer(conv, way, None, NOTHING), way.geometry.out
 

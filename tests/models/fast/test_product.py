@@ -33,7 +33,7 @@ def test_products_of_all_layouts(m: int, k: int, n: int, a_transposed: bool, b_t
     assert torch.equal(product(a, b), result)
 
 
-@pytest.mark.skipif(module._onednn is None, reason="torch was built without oneDNN")
+@pytest.mark.skipif(module._onednn is None, reason="MKL multiplies here")
 def test_onednn_takes_large_float32_products_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     monkeypatch.setattr(module, "_times_transposed", lambda a, b: (taken.append(a.numel()), a @ b.t())[1])
@@ -52,3 +52,12 @@ def test_an_odd_view_is_taken_for_what_it_is() -> None:
     stored = torch.randn(300, 2, 200)
     a, b = stored[:, 1, :], torch.randn(200, 600)[:, ::2]
     torch.testing.assert_close(product(a, b), a.contiguous() @ b.contiguous(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "library"), [("GenuineIntel", "MKL"), ("AuthenticAMD", "oneDNN"), ("0x41", "oneDNN")]
+)
+def test_the_library_follows_from_the_vendor(vendor: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module._library_on(vendor) == library
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert module._library_on(vendor) == "MKL"

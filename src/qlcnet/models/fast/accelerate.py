@@ -23,15 +23,16 @@ from torch import Tensor, nn
 
 from qlcnet.models.dry_run import dry_run
 from qlcnet.models.fast import blocks, layers
-from qlcnet.models.fast.layers import Forward
+from qlcnet.models.fast.layers import Forward, Walk
 
-# by exact class: a subclass may compute something else. Each gives the forward for a module that x reaches in training
-# batches of so many images, or None: leave it to torch
-FORWARDS: dict[type[nn.Module], Callable[[Any, Tensor, int], Forward | None]] = {
+# by exact class: a subclass may compute something else. Each gives the forward for a module that x reaches on a walk;
+# None: leave it to torch
+FORWARDS: dict[type[nn.Module], Callable[[Any, Tensor, Walk], Forward | None]] = {
     nn.Conv2d: layers.of_convolution,
     nn.Linear: layers.of_linear,
     nn.BatchNorm2d: layers.of_norm,
     nn.ReLU: layers.of_activation,
+    nn.ReLU6: layers.of_activation,
     nn.Hardswish: layers.of_activation,
     nn.SiLU: layers.of_activation,
     nn.Sequential: blocks.of_block,
@@ -48,16 +49,11 @@ def accelerate(network: nn.Module, input_shape: tuple[int, int, int], batch: int
     `batch` is the number of images of a training batch; see the module's docstring for others. The same function up to
     float32 rounding: outputs, gradients, running statistics, state_dict. Call it again after changing a layer's sizes.
     """
-    decelerate(network)
-    for module in network.modules():
-        if type(module) in FORWARDS and "forward" not in vars(module):
-            module.forward = _Undecided(module, batch)
-    try:
-        dry_run(network, input_shape, images=2)  # one image would be in several layouts at once
-    except BaseException:
-        decelerate(network)
-        raise
-    return _remove(network, _Undecided)  # of layers that were not reached
+    for chained in (True, False):
+        _walk(network, input_shape, Walk(batch, chained))
+        if any(isinstance(vars(module).get("forward"), blocks.Chained) for module in network.modules()):
+            break  # else layers between torch's own are fixed anew, by a border of theirs
+    return network
 
 
 def decelerate(network: nn.Module) -> nn.Module:
@@ -65,15 +61,28 @@ def decelerate(network: nn.Module) -> nn.Module:
     return _remove(network, Forward)
 
 
+def _walk(network: nn.Module, input_shape: tuple[int, int, int], walk: Walk) -> None:
+    decelerate(network)
+    for module in network.modules():
+        if type(module) in FORWARDS and "forward" not in vars(module):
+            module.forward = _Undecided(module, walk)
+    try:
+        dry_run(network, input_shape, images=2)  # one image would be in several layouts at once
+    except BaseException:
+        decelerate(network)
+        raise
+    _remove(network, _Undecided)  # of layers that were not reached
+
+
 @dataclass(frozen=True, eq=False)
 class _Undecided(Forward):
     """Stands at a module until the first images reach it."""
 
-    batch: int
+    walk: Walk
 
     def __call__(self, x: Tensor) -> Tensor:
         del self.module.forward
-        forward = FORWARDS[type(self.module)](self.module, x, self.batch)
+        forward = FORWARDS[type(self.module)](self.module, x, self.walk)
         if forward is not None:
             self.module.forward = forward
         return self.module.forward(x)

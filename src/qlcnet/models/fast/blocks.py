@@ -16,15 +16,15 @@ from timm.models import _efficientnet_blocks as timm_blocks
 from torch import Tensor, nn
 
 from qlcnet.models.fast.geometry import Pair, area
-from qlcnet.models.fast.layers import Forward, from_matrix, runs_here, to_matrix, way_in_chain
+from qlcnet.models.fast.layers import Forward, Walk, from_matrix, runs_here, to_matrix, way_in_chain
 from qlcnet.models.fast.steps import ACTIVATIONS, Close, Layer, Open, SqueezeExcite, Step, run
 
 
 class Maps(NamedTuple):
-    """What steps run on: height and width, and the images of a training batch."""
+    """What steps run on: height and width, and what is known of the network."""
 
     size: Pair
-    batch: int
+    walk: Walk
 
 
 Steps = tuple[list[Step], Maps]  # and the maps that they give
@@ -61,13 +61,13 @@ class Chained(Forward):
         )
 
 
-def of_block(module: nn.Module, x: Tensor, batch: int) -> Forward | None:
+def of_block(module: nn.Module, x: Tensor, walk: Walk) -> Forward | None:
     """`module` as one chain for maps of x's size, None where it has to run part by part."""
-    if not runs_here(x):
+    if not (walk.chained and runs_here(x)):
         return None
     size = x.shape[2], x.shape[3]
     try:
-        steps, out = _steps_of(module, Maps(size, batch))
+        steps, out = _steps_of(module, Maps(size, walk))
     except Unknown:
         return None
     if not steps:
@@ -133,7 +133,7 @@ def _layers(maps: Maps, *pairs: tuple[nn.Module, nn.Module]) -> tuple[list[Layer
         way, act = way_in_chain(conv, *maps), ACTIVATIONS.get(type(norm.act))
         if way is None or act is None or not _is_nothing(norm.drop):
             raise Unknown
-        maps = Maps(way.geometry.out, maps.batch)
+        maps = Maps(way.geometry.out, maps.walk)
         between.append(maps)
         layers.append(Layer(conv, way, norm, act))
     return layers, between

@@ -22,6 +22,7 @@ class Convolution:
     depthwise: bool
     batch: int  # images of a training batch; others (an epoch's last, predictions) run the same way
     batch_last: bool  # its input comes as (channels, height, width, batch) in memory
+    largest: int  # pixels of the longer side of the largest map that its network takes batch-last: `largest_map`
 
 
 class Border(NamedTuple):
@@ -32,7 +33,10 @@ class Border(NamedTuple):
     measured: str
 
 
-SMALL_MAP = 16  # pixels of the output's longer side; above it oneDNN in channels_last
+# Of networks with rows of known blocks, by the longer side of what their first convolution gives: the largest map that
+# is small. Below it layers run batch-last, above it they are oneDNN's in channels_last.
+CHAINED_MAPS = ((16, 16), (32, 7))
+LONE_MAP = 1  # of all other networks, whose layers stand alone between torch's: a kernel's centre taps on one pixel
 BANDED_AREA = 1024  # input positions x output positions of a banded matrix, or
 BANDED_PER_TAP = 4  # input positions for each tap in reach: 5 x 5 kernels on 7 x 7 maps in half the time
 ONEDNN_PRODUCT = 1 << 20  # multiply-adds; below it MKL, whose call takes 10 us less: benchmarks/borders.py, product
@@ -40,12 +44,14 @@ TRANSPOSED_CHANNELS = 16  # channels_last to batch-last through a transposed mat
 
 IN_TORCH = "torch"  # torch's own, in channels_last
 TURNED = "torch, turned"  # the same, its output copied to batch-last
+SAMPLED = "torch, sampled"  # the same on the pixels that it reads alone
 NO_RIVAL = "no rival: the other ways do the same arithmetic and copy besides"
 
 # the first that applies; the ways between the first two and the end are those of kernels.WAYS
 CONVOLUTIONS: tuple[Border, ...] = (
     Border(IN_TORCH, lambda conv: not conv.geometry.taps, "a kernel that reads padding alone: torch knows what to do"),
-    Border(IN_TORCH, lambda conv: max(conv.geometry.out) > SMALL_MAP, "small map"),
+    Border(SAMPLED, lambda conv: _is_large(conv) and _breaks_onednn(conv), "no rival: it crashes"),
+    Border(IN_TORCH, lambda conv: _is_large(conv), "largest map; benchmarks/networks.py"),
     # oneDNN on the image as it comes is faster than transposing it and its columns
     Border(TURNED, lambda conv: not (conv.depthwise or conv.batch_last or _is_pointwise(conv.geometry)), "first"),
     Border("product", lambda conv: not conv.depthwise and _one_tap_reads_all(conv.geometry), NO_RIVAL),
@@ -59,14 +65,46 @@ CONVOLUTIONS: tuple[Border, ...] = (
 )
 
 
+def largest_map(first_map: int, chained: bool) -> int:
+    """Pixels of the longer side of the largest map that a network takes batch-last; 0: none.
+
+    first_map: the longer side of what its first convolution gives. chained: it has rows of known blocks.
+    """
+    if not chained:
+        return LONE_MAP
+    return next((largest for border, largest in CHAINED_MAPS if first_map <= border), 0)
+
+
 def choose(conv: Convolution) -> str:
     """The name of the way that computes `conv`."""
     return next(border.way for border in CONVOLUTIONS if border.applies(conv))
 
 
+def library_of(vendor: str) -> str:
+    """The library of large float32 products on CPUs of a vendor, as /proc/cpuinfo names it.
+
+    On Intel's own MKL uses AVX-512 and wins every row of benchmarks/networks.py; on others it stays with AVX2: 112
+    against oneDNN's 250 GFLOP/s on a core of AMD's Zen 5, 76 against 88 on Zen 4.
+    """
+    return "MKL" if vendor == "GenuineIntel" else "oneDNN"
+
+
 def onednn_multiplies(m: int, k: int, n: int) -> bool:
     """Whether oneDNN rather than MKL multiplies float32 matrices (m, k) and (k, n)."""
     return m * k * n >= ONEDNN_PRODUCT
+
+
+def _is_large(conv: Convolution) -> bool:
+    return max(conv.geometry.out) > conv.largest
+
+
+def _breaks_onednn(conv: Convolution) -> bool:
+    """Whether oneDNN 3 without AVX-512 writes past its memory for the gradient of these weights in channels_last.
+
+    Its issue 6035: the process aborts, or worse, goes on. tests/models/fast/test_avx2.py sees it whole.
+    """
+    geometry = conv.geometry
+    return _is_pointwise(geometry) and geometry.stride != (1, 1) and not any(geometry.padding) and conv.channels[0] < 8
 
 
 def _areas(geometry: Geometry) -> Pair:

@@ -4,8 +4,8 @@ Seen from outside, activations stay (B, C, H, W) tensors; only their memory is (
 and pooling of any architecture work on them as they are. All else: maps of other sizes, other devices, torch.compile
 and torch.export. Any number of images is computed the way that was fixed.
 
-A function `of_...(layer, x, batch)` gives what to use for a layer that x reaches (here only its size and layout count)
-in training batches of `batch` images; None: leave it to torch.
+A function `of_...(layer, x, walk)` gives what to use for a layer that x reaches on a walk through the network (of x
+only size and layout count here); None: leave it to torch.
 """
 
 from __future__ import annotations
@@ -32,6 +32,25 @@ class Forward:
     def __call__(self, x: Tensor) -> Tensor:
         """What the module computes of x."""
         return type(self.module).forward(self.module, x)
+
+
+@dataclass
+class Walk:
+    """What is known of a network while images go through it for the first time.
+
+    batch: images of a training batch. chained: whether its rows of blocks are made chains. first_map: the longer side
+    of what its first convolution gives, when that is known.
+    """
+
+    batch: int
+    chained: bool
+    first_map: int | None = None
+
+    def largest_map(self, size: Pair) -> int:
+        """The largest map that the network takes batch-last; `size` is that of the first one where none was seen."""
+        if self.first_map is None:
+            self.first_map = max(size)
+        return borders.largest_map(self.first_map, self.chained)
 
 
 def runs_here(x: Tensor) -> bool:
@@ -68,7 +87,7 @@ def from_matrix(y: Tensor, height: int, width: int) -> Tensor:
     return y.view(y.shape[0], height, width, -1).permute(3, 0, 1, 2)
 
 
-def convolution_of(conv: nn.Conv2d, size: Pair, batch: int, batch_last: bool) -> borders.Convolution | None:
+def convolution_of(conv: nn.Conv2d, size: Pair, walk: Walk, batch_last: bool) -> borders.Convolution | None:
     """What the borders are asked about `conv` on maps of `size`; None where no kernel computes such a one."""
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str) or conv.dilation != (1, 1):
         return None
@@ -78,24 +97,27 @@ def convolution_of(conv: nn.Conv2d, size: Pair, batch: int, batch_last: bool) ->
     geometry = Geometry(size, conv.kernel_size, conv.stride, conv.padding)  # type: ignore[arg-type]
     if min(geometry.out) < 1:
         return None  # torch raises the error that users know
-    return borders.Convolution(geometry, (conv.in_channels, conv.out_channels), depthwise, batch, batch_last)
+    channels, largest = (conv.in_channels, conv.out_channels), walk.largest_map(geometry.out)
+    return borders.Convolution(geometry, channels, depthwise, walk.batch, batch_last, largest)
 
 
-def way_in_chain(conv: nn.Conv2d, size: Pair, batch: int) -> Way | None:
+def way_in_chain(conv: nn.Conv2d, size: Pair, walk: Walk) -> Way | None:
     """The way of a convolution between batch-last steps; None: it is for torch."""
-    asked = convolution_of(conv, size, batch, batch_last=True)
+    asked = convolution_of(conv, size, walk, batch_last=True)
     way = WAYS.get(borders.choose(asked)) if asked else None
     return way(asked.geometry) if asked and way else None
 
 
-def of_convolution(conv: nn.Conv2d, x: Tensor, batch: int) -> Forward | None:
+def of_convolution(conv: nn.Conv2d, x: Tensor, walk: Walk) -> Forward | None:
     """The way that the borders choose."""
     if not runs_here(x):
         return None
-    asked = convolution_of(conv, (x.shape[2], x.shape[3]), batch, is_batch_last(x))
+    asked = convolution_of(conv, (x.shape[2], x.shape[3]), walk, is_batch_last(x))
     chosen = borders.choose(asked) if asked else borders.IN_TORCH
     if asked is None or chosen == borders.IN_TORCH:
         return ChannelsLast(conv)
+    if chosen == borders.SAMPLED:
+        return Sampled(conv)
     if chosen == borders.TURNED:
         return Turned(conv, asked.geometry.size, asked.geometry.out)
     return BatchLast(conv, WAYS[chosen](asked.geometry))
@@ -107,6 +129,20 @@ class ChannelsLast(Forward):
 
     def __call__(self, x: Tensor) -> Tensor:
         return super().__call__(x.contiguous(memory_format=torch.channels_last) if runs_here(x) else x)
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled(Forward):
+    """A 1 x 1 convolution with a stride, without padding, by torch on the pixels that it reads: the same function."""
+
+    module: nn.Conv2d
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not runs_here(x):
+            return super().__call__(x)
+        down, along = self.module.stride
+        read = x[:, :, ::down, ::along].contiguous(memory_format=torch.channels_last)
+        return F.conv2d(read, self.module.weight, self.module.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,14 +175,14 @@ class BatchLast(Forward):
         return from_matrix(y, *self.way.geometry.out)
 
 
-def of_norm(norm: nn.BatchNorm2d, x: Tensor, batch: int) -> Forward | None:
+def of_norm(norm: nn.BatchNorm2d, x: Tensor, walk: Walk) -> Forward | None:
     """Fast where batch-last maps arrive."""
     if not runs_here(x) or not is_batch_last(x):
         return None
     return Norm(norm, ACTIVATIONS[nn.Identity], (x.shape[2], x.shape[3]), [])
 
 
-def of_norm_act(norm: BatchNormAct2d, x: Tensor, batch: int) -> Forward | None:
+def of_norm_act(norm: BatchNormAct2d, x: Tensor, walk: Walk) -> Forward | None:
     """The same for timm's norm with an activation."""
     act = ACTIVATIONS.get(type(norm.act))
     if act is None or type(norm.drop) is not nn.Identity or not runs_here(x) or not is_batch_last(x):
@@ -182,7 +218,7 @@ class Norm(Forward):
         )
 
 
-def of_activation(act: nn.Module, x: Tensor, batch: int) -> Forward | None:
+def of_activation(act: nn.Module, x: Tensor, walk: Walk) -> Forward | None:
     """Out of place, where it would write into views."""
     return OutOfPlace(act) if act.inplace else None
 
@@ -202,7 +238,7 @@ class OutOfPlace(Forward):
             act.inplace = True  # type: ignore[assignment]
 
 
-def of_linear(layer: nn.Linear, x: Tensor, batch: int) -> Forward | None:
+def of_linear(layer: nn.Linear, x: Tensor, walk: Walk) -> Forward | None:
     """Fast where embeddings arrive as the transpose of (features, batch), as batch-last maps leave them."""
     return Linear(layer) if x.dim() == 2 and x.stride() == (1, x.shape[0]) and _is_computed_here(x) else None
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qlcnet.models.fast.borders import onednn_multiplies
+from qlcnet import machine
+from qlcnet.models.fast.borders import library_of, onednn_multiplies
 
-# oneDNN's product of float32 matrices, a @ b.T with b in any layout. It uses AVX-512 where MKL, on processors that are
-# not Intel's, stays with AVX2: 250 against 112 GFLOP/s on a core of AMD's Zen 5.
-_onednn = torch.ops.mkldnn._linear_pointwise.default if torch.backends.mkldnn.is_available() else None
+
+def _library_on(vendor: str) -> str:
+    """What multiplies large float32 matrices on a CPU of this vendor."""
+    return library_of(vendor) if torch.backends.mkldnn.is_available() else "MKL"
+
+
+# oneDNN's product of float32 matrices, a @ b.T with b in any layout; None where MKL's is taken for all of them.
+_onednn = torch.ops.mkldnn._linear_pointwise.default if _library_on(machine.cpu_vendor()) == "oneDNN" else None
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

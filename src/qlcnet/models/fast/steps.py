@@ -23,6 +23,7 @@ from qlcnet.models.fast.product import product
 # by overload: to look one up costs as much as a small kernel
 group_norm_backward = torch.ops.aten.native_group_norm_backward.default
 threshold_backward = torch.ops.aten.threshold_backward.default
+hardtanh_backward = torch.ops.aten.hardtanh_backward.default
 Tensors = tuple[Tensor | None, ...]
 Kept = tuple[Any, ...]  # what a forward pass leaves for its backward pass
 Batch = tuple[nn.BatchNorm2d, Tensor, Tensor, int]  # mean and 1 / sqrt(variance + eps), each (1, C), of so many values
@@ -48,6 +49,9 @@ class Activation:
 _ALL = (
     Activation(lambda x: x, lambda grad, _: grad, "nothing", nn.Identity),
     Activation(torch.relu_, lambda grad, y: threshold_backward(grad, y, 0), "output", nn.ReLU),
+    Activation(
+        lambda x: F.hardtanh_(x, 0.0, 6.0), lambda grad, y: hardtanh_backward(grad, y, 0.0, 6.0), "output", nn.ReLU6
+    ),
     Activation(torch.sigmoid_, torch.ops.aten.sigmoid_backward.default, "output", nn.Sigmoid),
     Activation(F.hardsigmoid, torch.ops.aten.hardsigmoid_backward.default, "input", nn.Hardsigmoid),
     Activation(F.hardswish, torch.ops.aten.hardswish_backward.default, "input", nn.Hardswish),
