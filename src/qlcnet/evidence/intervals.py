@@ -1,0 +1,256 @@
+"""Intervals of one model's metrics that hold what they promise, or the reason why there is none.
+
+What is promised: the interval contains the metric of these networks over all images like these (groups like these,
+where images come in groups) in 95 of 100 studies. benchmarks/statistics.json says what simulation gave, shape by shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qlcnet.evidence.effective import effective_members
+from qlcnet.evidence.further import ALL_METRICS, further_metrics_of
+from qlcnet.evidence.influence import Sums, groups_of_sides, influence_values, summed
+from qlcnet.evidence.limits import (
+    LEVEL,
+    Limits,
+    TooFew,
+    modified_wilson,
+    moved_on_logit,
+    mover,
+    on_fisher_z,
+    on_log,
+    on_logit,
+    wilson,
+)
+from qlcnet.evidence.metrics import auc_per_class, mean_of_defined, metrics_of, predicted_classes, recall_per_class
+
+# Found by simulation (benchmarks/statistics.py): with fewer, coverage falls below 0.92.
+GROUPS = 30  # accuracy, micro AUC, and all that is a mean over images
+GROUPS_OF_RECALL = 5
+GROUPS_OF_MACRO = 3  # of the rarest class: macro AUC, macro F1
+GROUPS_OF_AUC = 70  # on the smaller side, one class of several
+GROUPS_OF_BINARY_AUC = 12
+ERRORS = 20  # groups with an error: loss, Brier, kappa
+UNPROVEN = TooFew("no interval is known to hold for this metric")
+
+Outcome = Limits | TooFew
+
+
+def intervals_of(
+    wholes: Sequence[tuple[np.ndarray, np.ndarray]],
+    folds: Sequence[np.ndarray],
+    groups: np.ndarray | None = None,
+    level: float = LEVEL,
+) -> dict[str, Outcome]:
+    """The interval of every metric of METRICS and FURTHER_METRICS, and of recall_<k> and auc_<k> of each class.
+
+    wholes: targets (N,) and probabilities (N, K) of each repeat, the same images in the same order. folds: the fold
+    of each image, (N,), of each repeat. groups: (N,), equal where images belong together; None: each stands alone.
+    The value is the mean over repeats, of metrics of the whole table; of auc_macro it is the mean over fits, as the
+    pooled value of several networks is too low. More repeats are never more images. Raises ValueError.
+    """
+    basis = basis_of(wholes, folds, groups)
+    classes = range(basis.classes)
+    found = {name: METHODS[name](basis, level) if name in METHODS else UNPROVEN for name in ALL_METRICS}
+    found |= {f"recall_{k}": _recall(basis, k, level) for k in classes}
+    found |= {f"auc_{k}": _auc(basis, k, level) for k in classes}
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """What the intervals of a model are made from; all but codes and targets are means over repeats.
+
+    targets, codes: class and group of each image, (N,). hits: share of repeats in which it is recognised, (N,).
+    psi: influence values by metric, (N,). values: by metric. errors: groups with an error. in_groups: groups of each
+    class, (K,). word: what a group is called.
+    """
+
+    targets: np.ndarray
+    codes: np.ndarray
+    hits: np.ndarray
+    psi: Mapping[str, np.ndarray]
+    values: Mapping[str, float]
+    errors: float
+    in_groups: np.ndarray
+    word: str
+
+    @property
+    def classes(self) -> int:
+        return len(self.in_groups)
+
+    @property
+    def groups(self) -> int:
+        return int(self.codes.max()) + 1
+
+    @property
+    def rarest(self) -> int:
+        """Groups of the class that has fewest."""
+        return int(self.in_groups.min())
+
+
+def basis_of(
+    wholes: Sequence[tuple[np.ndarray, np.ndarray]], folds: Sequence[np.ndarray], groups: np.ndarray | None
+) -> Basis:
+    """From the arguments of `intervals_of`. Raises ValueError where repeats do not have the same images."""
+    targets, first = wholes[0]
+    if any((other.shape != targets.shape) or (other != targets).any() for other, _ in wholes):
+        raise ValueError("the targets of the repeats differ: they must have the same images in the same order")
+    classes = first.shape[1]
+    codes = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    each = [influence_values(targets, probabilities) for _, probabilities in wholes]
+    wrong = [predicted_classes(probabilities) != targets for _, probabilities in wholes]
+    values = [_values(targets, probabilities, fold) for (_, probabilities), fold in zip(wholes, folds, strict=True)]
+    in_groups = groups_of_sides(codes, targets)
+    return Basis(
+        targets,
+        codes,
+        1 - np.mean(wrong, axis=0),
+        {name: np.mean([one[name] for one in each], axis=0) for name in each[0] if all(name in one for one in each)},
+        {name: float(np.mean([one[name] for one in values])) for name in values[0]},
+        float(np.mean([len(np.unique(codes[rows])) for rows in wrong])),
+        np.pad(in_groups, (0, classes - len(in_groups))),
+        "images" if groups is None else "groups",
+    )
+
+
+def _values(targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> dict[str, float]:
+    recalls, areas = recall_per_class(targets, probabilities), auc_per_class(targets, probabilities)
+    of_folds = [mean_of_defined(auc_per_class(targets[fold == f], probabilities[fold == f])) for f in np.unique(fold)]
+    return {
+        **metrics_of(targets, probabilities),
+        **further_metrics_of(targets, probabilities),
+        **{f"recall_{k}": float(recall) for k, recall in enumerate(recalls)},
+        **{f"auc_{k}": float(area) for k, area in enumerate(areas)},
+        "auc_macro": mean_of_defined(np.array(of_folds)),
+    }
+
+
+def _accuracy(basis: Basis, level: float) -> Outcome:
+    if basis.groups < GROUPS:
+        return TooFew(f"{basis.groups} {basis.word}", GROUPS)
+    all_one = np.zeros(len(basis.targets), np.int64)
+    n = float(effective_members(basis.hits, all_one, basis.codes, 1)[0])
+    share = float(basis.hits.mean())
+    return Limits(share, *modified_wilson(share, n, level), "modified Wilson, effective images")
+
+
+def _recall(basis: Basis, k: int, level: float) -> Outcome:
+    if basis.in_groups[k] < GROUPS_OF_RECALL:
+        return _few_of_class(basis, k, GROUPS_OF_RECALL)
+    low, high = _limits_of_recalls(basis, level)
+    return Limits(basis.values[f"recall_{k}"], low[k], high[k], "modified Wilson, effective members")
+
+
+def _limits_of_recalls(basis: Basis, level: float) -> tuple[list[float], list[float]]:
+    members = effective_members(basis.hits, basis.targets, basis.codes, basis.classes)
+    both = [
+        modified_wilson(basis.values[f"recall_{k}"], float(n), level) if n else (0.0, 1.0)
+        for k, n in enumerate(members)
+    ]
+    return [low for low, _ in both], [high for _, high in both]
+
+
+def _balanced_accuracy(basis: Basis, level: float) -> Outcome:
+    if not basis.rarest:
+        return _few_of_class(basis, int(basis.in_groups.argmin()), 1)
+    names = [f"recall_{k}" for k in range(basis.classes)]
+    values, (low, high) = np.array([basis.values[name] for name in names]), _limits_of_recalls(basis, level)
+    sums = [summed(basis.psi[name], basis.codes) for name in names]  # classes are correlated where groups are mixed
+    limits = mover(values, np.array(low), np.array(high), _correlations(sums))
+    return Limits(float(values.mean()), *limits, "MOVER of modified Wilson limits")
+
+
+def _auc(basis: Basis, k: int, level: float) -> Outcome:
+    needs = GROUPS_OF_BINARY_AUC if basis.classes == 2 else GROUPS_OF_AUC
+    smaller = min(_sides(basis, k).groups, default=0) if f"auc_{k}" in basis.psi else 0
+    if smaller < needs:
+        return TooFew(f"{smaller} {basis.word} with or without class {k}", needs)
+    limits = _limits_of_auc(basis, k, level)
+    return Limits(basis.values[f"auc_{k}"], *limits, "logit, t with the smaller side's degrees of freedom")
+
+
+def _sides(basis: Basis, k: int) -> Sums:
+    return summed(basis.psi[f"auc_{k}"], basis.codes, (basis.targets == k).astype(np.int64))
+
+
+def _limits_of_auc(basis: Basis, k: int, level: float) -> tuple[float, float]:
+    value, sums = basis.values[f"auc_{k}"], _sides(basis, k)
+    smaller = sums.groups[0]
+    if value in (0.0, 1.0):  # no pair is in the wrong order: at least the smaller side's groups are as many trials
+        return wilson(value, smaller, level)
+    return on_logit(value, np.sqrt(sums.variance), smaller - 1, level)
+
+
+def _auc_macro(basis: Basis, level: float) -> Outcome:
+    if basis.rarest < GROUPS_OF_MACRO:
+        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
+    ks = range(basis.classes)
+    pooled = np.array([basis.values[f"auc_{k}"] for k in ks])
+    low, high = np.array([_limits_of_auc(basis, k, level) for k in ks]).T
+    limits = mover(pooled, low, high, _correlations([_sides(basis, k) for k in ks]))
+    value, centre = basis.values["auc_macro"], float(pooled.mean())
+    shift = np.log(value / (1 - value) * (1 - centre) / centre) if 0 < value < 1 and 0 < centre < 1 else 0.0
+    low_, high_ = (moved_on_logit(limit, shift) for limit in limits)
+    return Limits(value, min(low_, value), max(high_, value), "MOVER of the classes' logit limits, mean of folds")
+
+
+def _auc_micro(basis: Basis, level: float) -> Outcome:
+    if basis.groups < GROUPS or "auc_micro" not in basis.psi:
+        return TooFew(f"{basis.groups} {basis.word}", GROUPS)
+    value = basis.values["auc_micro"]
+    if value in (0.0, 1.0):
+        return Limits(value, *wilson(value, basis.groups, level), "Wilson, groups")
+    return Limits(value, *on_logit(value, _error(basis, "auc_micro"), basis.groups - 1, level), "logit t")
+
+
+def _of_mean(name: str, method: str, form: Callable[..., tuple[float, float]]) -> Callable[[Basis, float], Outcome]:
+    def interval(basis: Basis, level: float) -> Outcome:
+        if basis.errors < ERRORS or name not in basis.psi:
+            return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS)
+        value = basis.values[name]
+        return Limits(value, *form(value, _error(basis, name), basis.groups - 1, level), method)
+
+    return interval
+
+
+def _f1_macro(basis: Basis, level: float) -> Outcome:
+    if basis.rarest < GROUPS_OF_MACRO:
+        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
+    value = basis.values["f1_macro"]
+    if not 0 < value < 1:
+        return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS)
+    return Limits(value, *on_logit(value, _error(basis, "f1_macro"), basis.rarest - 1, level), "logit t, rarest class")
+
+
+def _error(basis: Basis, name: str) -> float:
+    return float(np.sqrt(summed(basis.psi[name], basis.codes).variance))
+
+
+def _few_of_class(basis: Basis, k: int, needs: int) -> TooFew:
+    return TooFew(f"{basis.in_groups[k]} {basis.word} of class {k}", needs)
+
+
+def _correlations(sums: Sequence[Sums]) -> np.ndarray:
+    """(K, K) of the estimates; one that does not vary is correlated with none."""
+    totals = np.stack([one.totals for one in sums])
+    covariances = totals @ totals.T
+    scale = np.sqrt(np.diag(covariances))
+    found = np.divide(covariances, np.outer(scale, scale), out=np.eye(len(sums)), where=np.outer(scale, scale) > 0)
+    return np.clip(found, -1.0, 1.0)
+
+
+METHODS: Mapping[str, Callable[[Basis, float], Outcome]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "auc_macro": _auc_macro,
+    "auc_micro": _auc_micro,
+    "loss": _of_mean("loss", "log t", on_log),
+    "f1_macro": _f1_macro,
+    "kappa": _of_mean("kappa", "Fisher z, t", on_fisher_z),
+    "brier": _of_mean("brier", "log t", on_log),
+}
