@@ -56,7 +56,8 @@ class Kept:
 
     def keep_sums(self, name: str, code: str, done: int, sums: Tally) -> None:
         """State of a cell, so that a killed run goes on."""
-        write_whole(self._file(name), json.dumps({"cell": name, "code": code, "done": done, "sums": sums}))
+        plain = {key: float(number) for key, number in sums.items()}
+        write_whole(self._file(name), json.dumps({"cell": name, "code": code, "done": done, "sums": plain}))
 
     def keep_result(self, name: str, result: Mapping[str, Any]) -> None:
         """A cell of the file in git; the others stay."""

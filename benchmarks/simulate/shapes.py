@@ -119,6 +119,22 @@ def truth(shape: Shape) -> dict[str, float]:
     return weighted_metrics(targets, _softmax(_mean_logits(shape)[targets] + noise), shape.priors)
 
 
+@cache
+def clumping(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class's hits, over the variance of one hit, (K,) each: variance of the mean over repeats, covariance of
+    two images of one group."""
+    classes = len(shape.classes)
+    targets = np.repeat(np.arange(classes), TRUTH)
+    pairs = np.repeat(np.arange(len(targets) // 2), 2)
+    rng = np.random.default_rng(20_012)
+    hits = np.mean([p.argmax(1) == targets for p in draw_probabilities(shape, targets, pairs, rng)], axis=0)
+    hits = hits.reshape(classes, -1, 2)
+    recalls = hits.mean((1, 2))
+    one = np.maximum(recalls * (1 - recalls), 1e-12)
+    residuals = hits - recalls[:, None, None]
+    return (residuals**2).mean((1, 2)) / one, (residuals[..., 0] * residuals[..., 1]).mean(1) / one
+
+
 def weighted_metrics(targets: np.ndarray, probabilities: np.ndarray, priors: np.ndarray) -> dict[str, float]:
     """Metrics of a population with these priors, from images (N,), (N, K) of each class, however many."""
     classes = len(priors)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from qlcnet.evidence.effective import effective_members
-from qlcnet.evidence.further import ALL_METRICS, further_metrics_of
-from qlcnet.evidence.influence import Sums, groups_of_sides, influence_values, summed
+from qlcnet.evidence.further import ALL_METRICS
+from qlcnet.evidence.influence import Sums, groups_of_sides, linearised, summed
 from qlcnet.evidence.limits import (
     LEVEL,
     Limits,
@@ -26,7 +27,7 @@ from qlcnet.evidence.limits import (
     on_logit,
     wilson,
 )
-from qlcnet.evidence.metrics import auc_per_class, mean_of_defined, metrics_of, predicted_classes, recall_per_class
+from qlcnet.evidence.metrics import auc_per_class, mean_of_defined, predicted_classes
 
 # Found by simulation (benchmarks/statistics.py): with fewer, coverage falls below 0.92.
 GROUPS = 30  # accuracy, micro AUC, and all that is a mean over images
@@ -66,8 +67,9 @@ class Basis:
     """What the intervals of a model are made from; all but codes and targets are means over repeats.
 
     targets, codes: class and group of each image, (N,). hits: share of repeats in which it is recognised, (N,).
-    psi: influence values by metric, (N,). values: by metric. errors: groups with an error. in_groups: groups of each
-    class, (K,). word: what a group is called.
+    psi: influence values of each defined metric, (N,). values: the metrics, of the whole table. auc_of_folds: mean over
+    fits of their macro AUC. errors: groups with an error. in_groups: groups of each class, (K,). word: what a group is
+    called.
     """
 
     targets: np.ndarray
@@ -75,6 +77,7 @@ class Basis:
     hits: np.ndarray
     psi: Mapping[str, np.ndarray]
     values: Mapping[str, float]
+    auc_of_folds: float
     errors: float
     in_groups: np.ndarray
     word: str
@@ -92,6 +95,20 @@ class Basis:
         """Groups of the class that has fewest."""
         return int(self.in_groups.min())
 
+    @cached_property
+    def members(self) -> np.ndarray:
+        """Effective members of each class, (K,)."""
+        return effective_members(self.hits, self.targets, self.codes, self.classes)
+
+    @cached_property
+    def sides(self) -> Mapping[str, Sums]:
+        """Sums of the influence values of auc_<k>, positive and negative groups apart."""
+        return {
+            name: summed(self.psi[name], self.codes, (self.targets == k).astype(np.int64))
+            for k in range(self.classes)
+            if (name := f"auc_{k}") in self.psi
+        }
+
 
 def basis_of(
     wholes: Sequence[tuple[np.ndarray, np.ndarray]], folds: Sequence[np.ndarray], groups: np.ndarray | None
@@ -102,32 +119,29 @@ def basis_of(
         raise ValueError("the targets of the repeats differ: they must have the same images in the same order")
     classes = first.shape[1]
     codes = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    each = [influence_values(targets, probabilities) for _, probabilities in wholes]
+    each = [linearised(targets, probabilities) for _, probabilities in wholes]
     wrong = [predicted_classes(probabilities) != targets for _, probabilities in wholes]
-    values = [_values(targets, probabilities, fold) for (_, probabilities), fold in zip(wholes, folds, strict=True)]
+    of_folds = [
+        _mean_of_folds(targets, probabilities, fold) for (_, probabilities), fold in zip(wholes, folds, strict=True)
+    ]
+    names = [name for name in each[0] if all(name in one for one in each)]
     in_groups = groups_of_sides(codes, targets)
     return Basis(
         targets,
         codes,
         1 - np.mean(wrong, axis=0),
-        {name: np.mean([one[name] for one in each], axis=0) for name in each[0] if all(name in one for one in each)},
-        {name: float(np.mean([one[name] for one in values])) for name in values[0]},
+        {name: np.mean([one[name].psi for one in each], axis=0) for name in names},
+        {name: float(np.mean([one[name].value for one in each])) for name in names},
+        float(np.mean(of_folds)),
         float(np.mean([len(np.unique(codes[rows])) for rows in wrong])),
         np.pad(in_groups, (0, classes - len(in_groups))),
         "images" if groups is None else "groups",
     )
 
 
-def _values(targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> dict[str, float]:
-    recalls, areas = recall_per_class(targets, probabilities), auc_per_class(targets, probabilities)
-    of_folds = [mean_of_defined(auc_per_class(targets[fold == f], probabilities[fold == f])) for f in np.unique(fold)]
-    return {
-        **metrics_of(targets, probabilities),
-        **further_metrics_of(targets, probabilities),
-        **{f"recall_{k}": float(recall) for k, recall in enumerate(recalls)},
-        **{f"auc_{k}": float(area) for k, area in enumerate(areas)},
-        "auc_macro": mean_of_defined(np.array(of_folds)),
-    }
+def _mean_of_folds(targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> float:
+    areas = [mean_of_defined(auc_per_class(targets[fold == f], probabilities[fold == f])) for f in np.unique(fold)]
+    return mean_of_defined(np.array(areas))
 
 
 def _accuracy(basis: Basis, level: float) -> Outcome:
@@ -147,10 +161,9 @@ def _recall(basis: Basis, k: int, level: float) -> Outcome:
 
 
 def _limits_of_recalls(basis: Basis, level: float) -> tuple[list[float], list[float]]:
-    members = effective_members(basis.hits, basis.targets, basis.codes, basis.classes)
     both = [
         modified_wilson(basis.values[f"recall_{k}"], float(n), level) if n else (0.0, 1.0)
-        for k, n in enumerate(members)
+        for k, n in enumerate(basis.members)
     ]
     return [low for low, _ in both], [high for _, high in both]
 
@@ -167,19 +180,15 @@ def _balanced_accuracy(basis: Basis, level: float) -> Outcome:
 
 def _auc(basis: Basis, k: int, level: float) -> Outcome:
     needs = GROUPS_OF_BINARY_AUC if basis.classes == 2 else GROUPS_OF_AUC
-    smaller = min(_sides(basis, k).groups, default=0) if f"auc_{k}" in basis.psi else 0
+    smaller = basis.sides[f"auc_{k}"].groups[0] if f"auc_{k}" in basis.sides else 0
     if smaller < needs:
         return TooFew(f"{smaller} {basis.word} with or without class {k}", needs)
     limits = _limits_of_auc(basis, k, level)
     return Limits(basis.values[f"auc_{k}"], *limits, "logit, t with the smaller side's degrees of freedom")
 
 
-def _sides(basis: Basis, k: int) -> Sums:
-    return summed(basis.psi[f"auc_{k}"], basis.codes, (basis.targets == k).astype(np.int64))
-
-
 def _limits_of_auc(basis: Basis, k: int, level: float) -> tuple[float, float]:
-    value, sums = basis.values[f"auc_{k}"], _sides(basis, k)
+    value, sums = basis.values[f"auc_{k}"], basis.sides[f"auc_{k}"]
     smaller = sums.groups[0]
     if value in (0.0, 1.0):  # no pair is in the wrong order: at least the smaller side's groups are as many trials
         return wilson(value, smaller, level)
@@ -192,8 +201,8 @@ def _auc_macro(basis: Basis, level: float) -> Outcome:
     ks = range(basis.classes)
     pooled = np.array([basis.values[f"auc_{k}"] for k in ks])
     low, high = np.array([_limits_of_auc(basis, k, level) for k in ks]).T
-    limits = mover(pooled, low, high, _correlations([_sides(basis, k) for k in ks]))
-    value, centre = basis.values["auc_macro"], float(pooled.mean())
+    limits = mover(pooled, low, high, _correlations(list(basis.sides.values())))
+    value, centre = basis.auc_of_folds, float(pooled.mean())
     shift = np.log(value / (1 - value) * (1 - centre) / centre) if 0 < value < 1 and 0 < centre < 1 else 0.0
     low_, high_ = (moved_on_logit(limit, shift) for limit in limits)
     return Limits(value, min(low_, value), max(high_, value), "MOVER of the classes' logit limits, mean of folds")

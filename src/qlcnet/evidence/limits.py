@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 
@@ -33,7 +33,7 @@ class TooFew:
 
 def wilson(share: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     """Limits of a share of n members by inverting the score test (Wilson 1927); n need not be whole."""
-    z = float(stats.norm.isf((1 - level) / 2))
+    z = float(special.ndtri((1 + level) / 2))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     # at 0 and at 1 the limit is the share itself, which rounding would miss
@@ -50,9 +50,9 @@ def modified_wilson(share: float, n: float, level: float = LEVEL) -> tuple[float
     low, high = wilson(share, n, level)
     few = 2.5 if n <= 50 else 3.5
     if 0 < share * n < few:
-        low = float(stats.chi2.ppf(1 - level, 2 * share * n) / (2 * n))
+        low = float(special.gammaincinv(share * n, 1 - level) / n)
     if 0 < (1 - share) * n < few:
-        high = 1 - float(stats.chi2.ppf(1 - level, 2 * (1 - share) * n) / (2 * n))
+        high = 1 - float(special.gammaincinv((1 - share) * n, 1 - level) / n)
     return low, high
 
 
@@ -97,4 +97,4 @@ def moved_on_logit(value: float, step: float) -> float:
 
 def t_quantile(df: float, level: float = LEVEL) -> float:
     """Half-width of a two-sided interval in standard errors."""
-    return float(stats.t.isf((1 - level) / 2, df))
+    return float(special.stdtrit(df, (1 + level) / 2))

@@ -182,7 +182,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _counts_above(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positives and negatives at or above each distinct score, highest first, with a leading 0; and those scores."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)  # equal scores in any order: only the ends of their runs are looked at
     ordered = scores[order]
     last = np.r_[np.flatnonzero(np.diff(ordered)), len(ordered) - 1]  # last row of each run of equal scores
     true = np.cumsum(positive[order], dtype=np.int64)[last]
