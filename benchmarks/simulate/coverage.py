@@ -18,7 +18,7 @@ from . import shapes
 from .cells import Cell, Tally, standard_error
 from .shapes import BREASTMNIST, HAM10000, ONE_TO_SIX, Shape, Study, clumping, draw, truth
 
-WEAK, FAIR, SURE = (0.7,), (2.0,), (6.0,)
+WEAK, SURE, PERFECT = (0.7,), (3.3,), (5.0,)
 UNEVEN = (1.5, 2.0, 2.0, 0.3, 1.0, 2.5, 3.5)  # of DermaMNIST's classes, the rarest hardly ever recognised
 TWO = Shape(156, BREASTMNIST)
 SEVEN = Shape(1000)
@@ -28,6 +28,7 @@ SHAPES: Mapping[str, Shape] = {
     "2 classes, n 156": TWO,
     "2 classes, n 156, weak": replace(TWO, skill=WEAK),
     "2 classes, n 156, nearly perfect": replace(TWO, skill=SURE),
+    "2 classes, n 156, perfect": replace(TWO, skill=PERFECT),
     "2 classes, n 780": replace(TWO, n=780),
     "2 classes, n 780, groups of 1 to 6": replace(TWO, n=780, sizes=ONE_TO_SIX),
     "2 classes, n 780, groups of 1 to 6, mixed": replace(TWO, n=780, sizes=ONE_TO_SIX, mixed=True),
@@ -35,6 +36,7 @@ SHAPES: Mapping[str, Shape] = {
     "7 classes, n 1,000, weak": replace(SEVEN, skill=WEAK),
     "7 classes, n 1,000, uneven": replace(SEVEN, skill=UNEVEN),
     "7 classes, n 1,000, nearly perfect": replace(SEVEN, skill=SURE),
+    "7 classes, n 1,000, perfect": replace(SEVEN, skill=PERFECT),
     "7 classes, n 1,000, groups of 1 to 6": replace(SEVEN, sizes=ONE_TO_SIX),
     "7 classes, n 1,000, groups of 1 to 6, uneven": replace(SEVEN, sizes=ONE_TO_SIX, skill=UNEVEN),
     "7 classes, n 1,000, groups of 1 to 6, mixed": replace(SEVEN, sizes=ONE_TO_SIX, mixed=True),

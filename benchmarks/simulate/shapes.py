@@ -130,9 +130,10 @@ def clumping(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     hits = np.mean([p.argmax(1) == targets for p in draw_probabilities(shape, targets, pairs, rng)], axis=0)
     hits = hits.reshape(classes, -1, 2)
     recalls = hits.mean((1, 2))
-    one = np.maximum(recalls * (1 - recalls), 1e-12)
+    one = np.maximum(recalls * (1 - recalls), 0.25 / TRUTH)  # a class that is never missed: as if it were, once
     residuals = hits - recalls[:, None, None]
-    return (residuals**2).mean((1, 2)) / one, (residuals[..., 0] * residuals[..., 1]).mean(1) / one
+    spread = np.maximum((residuals**2).mean((1, 2)) / one, 1 / shape.repeats)
+    return spread, (residuals[..., 0] * residuals[..., 1]).mean(1) / one
 
 
 def weighted_metrics(targets: np.ndarray, probabilities: np.ndarray, priors: np.ndarray) -> dict[str, float]:

@@ -68,7 +68,7 @@ class Basis:
 
     targets, codes: class and group of each image, (N,). hits: share of repeats in which it is recognised, (N,).
     psi: influence values of each defined metric, (N,). values: the metrics, of the whole table. auc_of_folds: mean over
-    fits of their macro AUC. errors: groups with an error. in_groups: groups of each class, (K,). word: what a group is
+    fits of their macro AUC; folds: fits a repeat. errors: groups with an error. in_groups: groups of each class, (K,). word: what a group is
     called.
     """
 
@@ -78,6 +78,7 @@ class Basis:
     psi: Mapping[str, np.ndarray]
     values: Mapping[str, float]
     auc_of_folds: float
+    folds: int
     errors: float
     in_groups: np.ndarray
     word: str
@@ -133,6 +134,7 @@ def basis_of(
         {name: np.mean([one[name].psi for one in each], axis=0) for name in names},
         {name: float(np.mean([one[name].value for one in each])) for name in names},
         float(np.mean(of_folds)),
+        max(len(np.unique(fold)) for fold in folds),
         float(np.mean([len(np.unique(codes[rows])) for rows in wrong])),
         np.pad(in_groups, (0, classes - len(in_groups))),
         "images" if groups is None else "groups",
@@ -187,12 +189,26 @@ def _auc(basis: Basis, k: int, level: float) -> Outcome:
     return Limits(basis.values[f"auc_{k}"], *limits, "logit, t with the smaller side's degrees of freedom")
 
 
-def _limits_of_auc(basis: Basis, k: int, level: float) -> tuple[float, float]:
+def _limits_of_auc(basis: Basis, k: int, level: float, folds: int = 1) -> tuple[float, float]:
     value, sums = basis.values[f"auc_{k}"], basis.sides[f"auc_{k}"]
     smaller = sums.groups[0]
     if value in (0.0, 1.0):  # no pair is in the wrong order: at least the smaller side's groups are as many trials
         return wilson(value, smaller, level)
-    return on_logit(value, np.sqrt(sums.variance), smaller - 1, level)
+    return on_logit(value, np.sqrt(sums.variance + _of_lost_pairs(basis, k, folds)), smaller - 1, level)
+
+
+def _of_lost_pairs(basis: Basis, k: int, folds: int) -> float:
+    """Variance that a mean of folds' AUCs has beyond the pooled one: pairs of images of two folds are not compared.
+
+    The variance of a two-sample U statistic is z10 / m + z01 / n + (A(1 - A) - z10 - z01) / (mn) to first order of the
+    last term (Lehmann 1951); the mean over f folds has f times the last term. DeLong's estimate has it twice, since
+    its components are themselves means over the other side.
+    """
+    value, psi, there = basis.values[f"auc_{k}"], basis.psi[f"auc_{k}"], basis.targets == k
+    share = there.mean()
+    components = float((psi[there] ** 2).mean() * share**2 + (psi[~there] ** 2).mean() * (1 - share) ** 2)
+    pairs = float(np.prod(basis.sides[f"auc_{k}"].groups))
+    return max(folds - 2, 0) * max(value * (1 - value) - components, 0.0) / pairs
 
 
 def _auc_macro(basis: Basis, level: float) -> Outcome:
@@ -200,7 +216,7 @@ def _auc_macro(basis: Basis, level: float) -> Outcome:
         return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
     ks = range(basis.classes)
     pooled = np.array([basis.values[f"auc_{k}"] for k in ks])
-    low, high = np.array([_limits_of_auc(basis, k, level) for k in ks]).T
+    low, high = np.array([_limits_of_auc(basis, k, level, basis.folds) for k in ks]).T
     limits = mover(pooled, low, high, _correlations(list(basis.sides.values())))
     value, centre = basis.auc_of_folds, float(pooled.mean())
     shift = np.log(value / (1 - value) * (1 - centre) / centre) if 0 < value < 1 and 0 < centre < 1 else 0.0
