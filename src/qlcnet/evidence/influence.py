@@ -123,11 +123,13 @@ def of_f1(targets: np.ndarray, predicted: np.ndarray, classes: int) -> Linearise
 class Sums:
     """Influence summed over groups, from which variances and covariances follow.
 
-    totals: float64 (G,), over N: their squares sum to the variance. groups: of each side, the smaller part first.
+    totals: float64 (G,), over N: their squares sum to the variance. groups: on each side, fewest first. df: degrees of
+    freedom of that variance.
     """
 
     totals: np.ndarray
     groups: tuple[int, ...]
+    df: float
 
     @property
     def variance(self) -> float:
@@ -144,8 +146,25 @@ def summed(psi: np.ndarray, codes: np.ndarray, sides: np.ndarray | None = None) 
     groups = groups_of_sides(codes, side)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.sqrt(groups / (groups - 1.0))
-    totals = np.bincount(codes, psi * factor[side]) / len(psi)
-    return Sums(totals, tuple(sorted(int(count) for count in groups if count)))
+    width = len(groups)
+    parts = np.bincount(codes * width + side, psi * factor[side] / len(psi), (int(codes.max()) + 1) * width)
+    parts = parts.reshape(-1, width)
+    present = groups[groups > 0]
+    return Sums(parts.sum(1), tuple(sorted(present.tolist())), _degrees_of_freedom(parts[:, groups > 0], present))
+
+
+def _degrees_of_freedom(parts: np.ndarray, groups: np.ndarray) -> float:
+    """Of a variance: at least 1, at most the smallest side's groups - 1; parts: (G, sides).
+
+    A variance that few groups make is known badly, however many others there are: near-perfect networks, rare classes.
+    Its relative variance is (kurtosis - 1) / G, of which 2 / df is what a chi-squared variable has (O'Neill 2014,
+    "Some useful moment results in sampling problems"; test_degrees_of_freedom_of_normal_and_of_rare_values).
+    """
+    second, fourth = (parts**2).sum(0), (parts**4).sum(0)
+    excess = float((fourth - second**2 / groups).sum())
+    most = float(groups.min()) - 1
+    found = 2 * float(second.sum()) ** 2 / excess if excess > 0 else most
+    return max(1.0, min(found, most))
 
 
 def groups_of_sides(codes: np.ndarray, side: np.ndarray) -> np.ndarray:

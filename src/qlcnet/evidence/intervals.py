@@ -33,9 +33,10 @@ from qlcnet.evidence.metrics import auc_per_class, mean_of_defined, predicted_cl
 GROUPS = 30  # accuracy, micro AUC, and all that is a mean over images
 GROUPS_OF_RECALL = 5
 GROUPS_OF_MACRO = 3  # of the rarest class: macro AUC, macro F1
-GROUPS_OF_AUC = 70  # on the smaller side, one class of several
+GROUPS_OF_AUC = 30  # on the smaller side, one class of several
 GROUPS_OF_BINARY_AUC = 12
 ERRORS = 20  # groups with an error: loss, Brier, kappa
+ERRORS_OF_F1 = 10
 UNPROVEN = TooFew("no interval is known to hold for this metric")
 
 Outcome = Limits | TooFew
@@ -68,8 +69,8 @@ class Basis:
 
     targets, codes: class and group of each image, (N,). hits: share of repeats in which it is recognised, (N,).
     psi: influence values of each defined metric, (N,). values: the metrics, of the whole table. auc_of_folds: mean over
-    fits of their macro AUC; folds: fits a repeat. errors: groups with an error. in_groups: groups of each class, (K,). word: what a group is
-    called.
+    fits of their macro AUC; folds: fits a repeat. errors: groups with an error. in_groups: groups of each class, (K,).
+    word: what a group is called.
     """
 
     targets: np.ndarray
@@ -185,16 +186,15 @@ def _auc(basis: Basis, k: int, level: float) -> Outcome:
     smaller = basis.sides[f"auc_{k}"].groups[0] if f"auc_{k}" in basis.sides else 0
     if smaller < needs:
         return TooFew(f"{smaller} {basis.word} with or without class {k}", needs)
-    limits = _limits_of_auc(basis, k, level)
-    return Limits(basis.values[f"auc_{k}"], *limits, "logit, t with the smaller side's degrees of freedom")
+    limits = _limits_of_auc(basis, k, level, basis.sides[f"auc_{k}"].df)
+    return Limits(basis.values[f"auc_{k}"], *limits, "logit t")
 
 
-def _limits_of_auc(basis: Basis, k: int, level: float, folds: int = 1) -> tuple[float, float]:
+def _limits_of_auc(basis: Basis, k: int, level: float, df: float, folds: int = 1) -> tuple[float, float]:
     value, sums = basis.values[f"auc_{k}"], basis.sides[f"auc_{k}"]
-    smaller = sums.groups[0]
     if value in (0.0, 1.0):  # no pair is in the wrong order: at least the smaller side's groups are as many trials
-        return wilson(value, smaller, level)
-    return on_logit(value, np.sqrt(sums.variance + _of_lost_pairs(basis, k, folds)), smaller - 1, level)
+        return wilson(value, sums.groups[0], level)
+    return on_logit(value, np.sqrt(sums.variance + _of_lost_pairs(basis, k, folds)), df, level)
 
 
 def _of_lost_pairs(basis: Basis, k: int, folds: int) -> float:
@@ -216,8 +216,10 @@ def _auc_macro(basis: Basis, level: float) -> Outcome:
         return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
     ks = range(basis.classes)
     pooled = np.array([basis.values[f"auc_{k}"] for k in ks])
-    low, high = np.array([_limits_of_auc(basis, k, level, basis.folds) for k in ks]).T
-    limits = mover(pooled, low, high, _correlations(list(basis.sides.values())))
+    sums = list(basis.sides.values())
+    # not their own degrees of freedom: errors of several classes partly cancel, and wider limits would not let them
+    low, high = np.array([_limits_of_auc(basis, k, level, sums[k].groups[0] - 1, basis.folds) for k in ks]).T
+    limits = mover(pooled, low, high, _correlations(sums))
     value, centre = basis.auc_of_folds, float(pooled.mean())
     shift = np.log(value / (1 - value) * (1 - centre) / centre) if 0 < value < 1 and 0 < centre < 1 else 0.0
     low_, high_ = (moved_on_logit(limit, shift) for limit in limits)
@@ -230,7 +232,7 @@ def _auc_micro(basis: Basis, level: float) -> Outcome:
     value = basis.values["auc_micro"]
     if value in (0.0, 1.0):
         return Limits(value, *wilson(value, basis.groups, level), "Wilson, groups")
-    return Limits(value, *on_logit(value, _error(basis, "auc_micro"), basis.groups - 1, level), "logit t")
+    return Limits(value, *on_logit(value, *_error(basis, "auc_micro"), level), "logit t")
 
 
 def _of_mean(name: str, method: str, form: Callable[..., tuple[float, float]]) -> Callable[[Basis, float], Outcome]:
@@ -238,7 +240,7 @@ def _of_mean(name: str, method: str, form: Callable[..., tuple[float, float]]) -
         if basis.errors < ERRORS or name not in basis.psi:
             return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS)
         value = basis.values[name]
-        return Limits(value, *form(value, _error(basis, name), basis.groups - 1, level), method)
+        return Limits(value, *form(value, *_error(basis, name), level), method)
 
     return interval
 
@@ -246,14 +248,16 @@ def _of_mean(name: str, method: str, form: Callable[..., tuple[float, float]]) -
 def _f1_macro(basis: Basis, level: float) -> Outcome:
     if basis.rarest < GROUPS_OF_MACRO:
         return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
+    if basis.errors < ERRORS_OF_F1:
+        return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS_OF_F1)
     value = basis.values["f1_macro"]
-    if not 0 < value < 1:
-        return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS)
-    return Limits(value, *on_logit(value, _error(basis, "f1_macro"), basis.rarest - 1, level), "logit t, rarest class")
+    return Limits(value, *on_logit(value, *_error(basis, "f1_macro"), level), "logit t")
 
 
-def _error(basis: Basis, name: str) -> float:
-    return float(np.sqrt(summed(basis.psi[name], basis.codes).variance))
+def _error(basis: Basis, name: str) -> tuple[float, float]:
+    """Standard error and its degrees of freedom."""
+    sums = summed(basis.psi[name], basis.codes)
+    return float(np.sqrt(sums.variance)), sums.df
 
 
 def _few_of_class(basis: Basis, k: int, needs: int) -> TooFew:
