@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from qlcnet.evidence import effective, influence, intervals, limits
+from qlcnet.evidence import basis, effective, influence, intervals, limits
 from qlcnet.evidence.intervals import intervals_of
 from qlcnet.evidence.limits import Limits, wilson
 
 from . import shapes
-from .cells import Cell, Tally, standard_error
+from .cells import Cell, Tally, digest, standard_error
 from .shapes import BREASTMNIST, HAM10000, ONE_TO_SIX, Shape, Study, clumping, draw, truth
 
 WEAK, SURE, PERFECT = (0.7,), (3.3,), (5.0,)
@@ -53,8 +53,8 @@ SHAPES: Mapping[str, Shape] = {
 
 def coverage_cells() -> dict[str, Cell]:
     """The cells of `--part intervals`."""
-    modules = (shapes, effective, influence, intervals, limits)
-    return {name: Cell(partial(one_study, shape), partial(summary, shape), modules) for name, shape in SHAPES.items()}
+    code = digest(shapes, basis, effective, influence, intervals, limits)
+    return {name: Cell(partial(one_study, shape), partial(summary, shape), code) for name, shape in SHAPES.items()}
 
 
 def one_study(shape: Shape, rng: np.random.Generator) -> Tally:

@@ -7,14 +7,13 @@ where images come in groups) in 95 of 100 studies. benchmarks/statistics.json sa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
+from qlcnet.evidence.basis import Basis, basis_of
 from qlcnet.evidence.effective import effective_members
 from qlcnet.evidence.further import ALL_METRICS
-from qlcnet.evidence.influence import Sums, groups_of_sides, linearised, summed
+from qlcnet.evidence.influence import Sums, summed
 from qlcnet.evidence.limits import (
     LEVEL,
     Limits,
@@ -27,7 +26,6 @@ from qlcnet.evidence.limits import (
     on_logit,
     wilson,
 )
-from qlcnet.evidence.metrics import auc_per_class, mean_of_defined, predicted_classes
 
 # Found by simulation (benchmarks/statistics.py): with fewer, coverage falls below 0.92.
 GROUPS = 30  # accuracy, micro AUC, and all that is a mean over images
@@ -38,6 +36,7 @@ GROUPS_OF_BINARY_AUC = 12
 ERRORS = 20  # groups with an error: loss, Brier, kappa
 ERRORS_OF_F1 = 10
 UNPROVEN = TooFew("no interval is known to hold for this metric")
+CONSTANT = TooFew("no image moves it: the network says the same of all")
 
 Outcome = Limits | TooFew
 
@@ -61,90 +60,6 @@ def intervals_of(
     found |= {f"recall_{k}": _recall(basis, k, level) for k in classes}
     found |= {f"auc_{k}": _auc(basis, k, level) for k in classes}
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class Basis:
-    """What the intervals of a model are made from; all but codes and targets are means over repeats.
-
-    targets, codes: class and group of each image, (N,). hits: share of repeats in which it is recognised, (N,).
-    psi: influence values of each defined metric, (N,). values: the metrics, of the whole table. auc_of_folds: mean over
-    fits of their macro AUC; folds: fits a repeat. errors: groups with an error. in_groups: groups of each class, (K,).
-    word: what a group is called.
-    """
-
-    targets: np.ndarray
-    codes: np.ndarray
-    hits: np.ndarray
-    psi: Mapping[str, np.ndarray]
-    values: Mapping[str, float]
-    auc_of_folds: float
-    folds: int
-    errors: float
-    in_groups: np.ndarray
-    word: str
-
-    @property
-    def classes(self) -> int:
-        return len(self.in_groups)
-
-    @property
-    def groups(self) -> int:
-        return int(self.codes.max()) + 1
-
-    @property
-    def rarest(self) -> int:
-        """Groups of the class that has fewest."""
-        return int(self.in_groups.min())
-
-    @cached_property
-    def members(self) -> np.ndarray:
-        """Effective members of each class, (K,)."""
-        return effective_members(self.hits, self.targets, self.codes, self.classes)
-
-    @cached_property
-    def sides(self) -> Mapping[str, Sums]:
-        """Sums of the influence values of auc_<k>, positive and negative groups apart."""
-        return {
-            name: summed(self.psi[name], self.codes, (self.targets == k).astype(np.int64))
-            for k in range(self.classes)
-            if (name := f"auc_{k}") in self.psi
-        }
-
-
-def basis_of(
-    wholes: Sequence[tuple[np.ndarray, np.ndarray]], folds: Sequence[np.ndarray], groups: np.ndarray | None
-) -> Basis:
-    """From the arguments of `intervals_of`. Raises ValueError where repeats do not have the same images."""
-    targets, first = wholes[0]
-    if any((other.shape != targets.shape) or (other != targets).any() for other, _ in wholes):
-        raise ValueError("the targets of the repeats differ: they must have the same images in the same order")
-    classes = first.shape[1]
-    codes = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    each = [linearised(targets, probabilities) for _, probabilities in wholes]
-    wrong = [predicted_classes(probabilities) != targets for _, probabilities in wholes]
-    of_folds = [
-        _mean_of_folds(targets, probabilities, fold) for (_, probabilities), fold in zip(wholes, folds, strict=True)
-    ]
-    names = [name for name in each[0] if all(name in one for one in each)]
-    in_groups = groups_of_sides(codes, targets)
-    return Basis(
-        targets,
-        codes,
-        1 - np.mean(wrong, axis=0),
-        {name: np.mean([one[name].psi for one in each], axis=0) for name in names},
-        {name: float(np.mean([one[name].value for one in each])) for name in names},
-        float(np.mean(of_folds)),
-        max(len(np.unique(fold)) for fold in folds),
-        float(np.mean([len(np.unique(codes[rows])) for rows in wrong])),
-        np.pad(in_groups, (0, classes - len(in_groups))),
-        "images" if groups is None else "groups",
-    )
-
-
-def _mean_of_folds(targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> float:
-    areas = [mean_of_defined(auc_per_class(targets[fold == f], probabilities[fold == f])) for f in np.unique(fold)]
-    return mean_of_defined(np.array(areas))
 
 
 def _accuracy(basis: Basis, level: float) -> Outcome:
@@ -186,8 +101,15 @@ def _auc(basis: Basis, k: int, level: float) -> Outcome:
     smaller = basis.sides[f"auc_{k}"].groups[0] if f"auc_{k}" in basis.sides else 0
     if smaller < needs:
         return TooFew(f"{smaller} {basis.word} with or without class {k}", needs)
+    if _is_constant(basis, f"auc_{k}"):
+        return CONSTANT
     limits = _limits_of_auc(basis, k, level, basis.sides[f"auc_{k}"].df)
     return Limits(basis.values[f"auc_{k}"], *limits, "logit t")
+
+
+def _is_constant(basis: Basis, name: str) -> bool:
+    """Whether no image moves a metric that is neither 0 nor 1: all scores are equal, one class is always predicted."""
+    return not basis.psi[name].any() and basis.values[name] not in (0.0, 1.0)
 
 
 def _limits_of_auc(basis: Basis, k: int, level: float, df: float, folds: int = 1) -> tuple[float, float]:
@@ -215,6 +137,8 @@ def _auc_macro(basis: Basis, level: float) -> Outcome:
     if basis.rarest < GROUPS_OF_MACRO:
         return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
     ks = range(basis.classes)
+    if any(_is_constant(basis, f"auc_{k}") for k in ks):
+        return CONSTANT
     pooled = np.array([basis.values[f"auc_{k}"] for k in ks])
     sums = list(basis.sides.values())
     # not their own degrees of freedom: errors of several classes partly cancel, and wider limits would not let them
@@ -230,6 +154,8 @@ def _auc_micro(basis: Basis, level: float) -> Outcome:
     if basis.groups < GROUPS or "auc_micro" not in basis.psi:
         return TooFew(f"{basis.groups} {basis.word}", GROUPS)
     value = basis.values["auc_micro"]
+    if _is_constant(basis, "auc_micro"):
+        return CONSTANT
     if value in (0.0, 1.0):
         return Limits(value, *wilson(value, basis.groups, level), "Wilson, groups")
     return Limits(value, *on_logit(value, *_error(basis, "auc_micro"), level), "logit t")
@@ -240,6 +166,8 @@ def _of_mean(name: str, method: str, form: Callable[..., tuple[float, float]]) -
         if basis.errors < ERRORS or name not in basis.psi:
             return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS)
         value = basis.values[name]
+        if not basis.psi[name].any():
+            return CONSTANT
         return Limits(value, *form(value, *_error(basis, name), level), method)
 
     return interval
@@ -251,6 +179,8 @@ def _f1_macro(basis: Basis, level: float) -> Outcome:
     if basis.errors < ERRORS_OF_F1:
         return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS_OF_F1)
     value = basis.values["f1_macro"]
+    if not basis.psi["f1_macro"].any():
+        return CONSTANT
     return Limits(value, *on_logit(value, *_error(basis, "f1_macro"), level), "logit t")
 
 
