@@ -198,7 +198,11 @@ def test_the_committed_params_are_the_demo() -> None:
         ("evidence/margin", {"f1": 0.1}, "evidence.margin.f1: unknown key"),
         ("evidence/alpha", 0, "evidence.alpha: input should be greater than 0 (given 0)"),
         ("evidence/alpha", 0.5, "evidence.alpha: input should be less than 0.5 (given 0.5)"),
-        ("evidence/primary", primary("loss"), "evidence.primary.metric: input should be 'accuracy', 'balanced"),
+        (
+            "evidence/primary",
+            primary("loss", ["hybrid", "classical"]),
+            "evidence.primary.metric: input should be 'accuracy', 'balanced",
+        ),
         ("evidence/primary", primary(), "evidence.primary.compare: list at least one pair [a, b]"),
         ("evidence/primary", primary("accuracy", ["hybrid"]), "evidence.primary.compare.0.1: missing"),
         (
