@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special  # a tenth of the time of scipy.stats
 
 from qlcnet.evidence.statistics import Interval
 
@@ -102,20 +102,23 @@ class PairedT:
 
     def quantile(self, probability: float) -> float:
         """Of Student's t with the design's degrees of freedom."""
-        return float(stats.t.ppf(probability, self.design.df))
+        return float(special.stdtrit(self.design.df, probability))
 
     @property
     def p(self) -> float:
         """Two-sided, of no difference."""
-        return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
+        return min(1.0, 2 * min(self.p_above(0), self.p_below(0)))
 
     def p_above(self, value: float) -> float:
         """One-sided, of a difference of `value` or less: small where A is ahead by more than `value`."""
-        return float(stats.t.sf((self.mean - value) / self.se, self.design.df)) if self.has_spread else 1.0
+        return self._lower_tail(value - self.mean)
 
     def p_below(self, value: float) -> float:
         """One-sided, of a difference of `value` or more."""
-        return float(stats.t.cdf((self.mean - value) / self.se, self.design.df)) if self.has_spread else 1.0
+        return self._lower_tail(self.mean - value)
+
+    def _lower_tail(self, distance: float) -> float:
+        return float(special.stdtr(self.design.df, distance / self.se)) if self.has_spread else 1.0
 
     def p_equivalent(self, margin: float) -> float:
         """Of a difference of `margin` or more in either direction (two one-sided tests, Schuirmann 1987)."""
@@ -145,7 +148,7 @@ class PairedT:
         if not self.has_spread:
             return None
         shown = self.interval(level)
-        low, share, high = stats.norm.cdf(np.array([shown.low, self.mean, shown.high]) / self.sd).tolist()
+        low, share, high = special.ndtr(np.array([shown.low, self.mean, shown.high]) / self.sd).tolist()
         return Effect(share, Interval(low, high))
 
 
