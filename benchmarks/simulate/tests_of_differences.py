@@ -10,7 +10,7 @@ A learner is a ridge on random rectified features; a study of 10 repeats of 5 fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -195,7 +195,6 @@ def _said(test: PairedT, metric: str, sd: float) -> Iterator[tuple[str, bool]]:
     """Whether each finding is made; sd: of differences in studies of this kind."""
     (verdict,) = judge([test], MARGINS[metric], ALPHA)
     assert isinstance(verdict, Verdict)
-    yield "p < 0.05", test.p < ALPHA
     yield "better or worse", verdict.word.startswith(("better", "worse"))
     stated = detectable(test.design, ALPHA)
     for times in (1, 3):
@@ -221,7 +220,7 @@ def _products(d: np.ndarray) -> dict[str, float]:
 
 
 def summary(of: Population, sums: Tally, simulations: int) -> dict[str, Any]:
-    """Shares and their largest standard error; the correlation of differences between folds, and what is true."""
+    """Shares of studies, their standard error; the correlation of differences between folds, and what is true."""
     cell: dict[str, Any] = {}
     for metric in METRICS:
         for units in (repeats * FOLDS for repeats in REPEATS):
@@ -230,10 +229,10 @@ def summary(of: Population, sums: Tally, simulations: int) -> dict[str, Any]:
                 for key, value in sums.items()
                 if key.startswith(f"{metric}|{units}|")
             }
-            shares = {key: round(value, 4) for key, value in mean.items() if key not in NOT_SHARES}
+            said = {what: round(worst(mean.get(key, 0.0) for key in keys), 4) for what, (worst, keys) in SAID.items()}
             scale = mean["fold2"]
             cell[f"{metric}, J {units}"] = {
-                **{key: shares[key] for key in sorted(shares)},
+                **said,
                 "sd of folds": round(float(np.sqrt(mean["s2"])), 5),
                 "correlation of folds": round(mean["within"] / scale, 3),
                 **({"correlation of repeats": round(mean["between"] / scale, 3)} if units > FOLDS else {}),
@@ -241,7 +240,16 @@ def summary(of: Population, sums: Tally, simulations: int) -> dict[str, Any]:
     return {**cell, "se of a share of 0.05": round(standard_error(0.05, simulations), 4), "true": truth(of)}
 
 
-NOT_SHARES = ("d", "d2", "s2", "fold2", "within", "between")
+# what a cell says, and of which findings it is the worst
+SAID: Mapping[str, tuple[Callable[[Iterable[float]], float], tuple[str, ...]]] = {
+    "better or worse": (max, ("better or worse",)),
+    "beyond the margin, at it": (max, tuple(f"beyond at {wide}" for wide in WIDE)),
+    "equivalent, at the margin": (max, tuple(f"equivalent at {wide}" for wide in WIDE)),
+    "found": (min, ("found at 1", "found at 1 as stated")),
+    "found, three times": (min, ("found at 3", "found at 3 as stated")),
+    "plain t": (max, ("plain t",)),
+    "variances differ": (max, ("variances",)),
+}
 
 
 @cache
@@ -260,8 +268,3 @@ def truth(of: Population) -> dict[str, str]:
         found.append(np.subtract(a, b))
     mean, se = np.mean(found, 0), np.std(found, 0, ddof=1) / np.sqrt(TRUTH_FITS)
     return {name: f"{m:.4f} ({s:.4f})" for name, m, s in zip(METRICS, mean, se, strict=True)}
-
-
-def largest(results: Mapping[str, Mapping[str, Any]], what: str) -> float:
-    """The largest share of a finding over cells, metrics and J."""
-    return max(row[what] for cell in results.values() for key, row in cell.items() if ", J " in key)
