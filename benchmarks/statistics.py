@@ -15,8 +15,7 @@ if __name__ == "statistics":  # a script beside this one asked for the standard 
     import sysconfig
 
     _spec = importlib.util.spec_from_file_location(__name__, f"{sysconfig.get_path('stdlib')}/statistics.py")
-    assert _spec is not None
-    assert _spec.loader is not None
+    assert _spec is not None and _spec.loader is not None
     sys.modules[__name__] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[__name__])
 else:
@@ -32,10 +31,11 @@ else:
     from machine import describe_machine
     from simulate.cells import Cell, Kept, run
     from simulate.coverage import coverage_cells
+    from simulate.tests_of_differences import cells as cells_of_tests
 
     SIMULATIONS = 2000
     HERE = Path(__file__).resolve().parent
-    PARTS: Mapping[str, Callable[[], Mapping[str, Cell]]] = {"intervals": coverage_cells}
+    PARTS: Mapping[str, Callable[[], Mapping[str, Cell]]] = {"intervals": coverage_cells, "tests": cells_of_tests}
 
     def main(arguments: Sequence[str] | None = None) -> None:
         """The chosen parts; prints a line a cell and, last, one JSON line."""

@@ -29,6 +29,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return raw
 
 
+def primary(metric: str = "accuracy", *compare: list[str]) -> dict[str, Any]:
+    return {"metric": metric, "compare": list(compare)}
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_preset_is_valid_and_says_what_it_is(path: Path) -> None:
     load_params(path)
@@ -190,6 +194,32 @@ def test_the_committed_params_are_the_demo() -> None:
             "datasets.digits.source: missing; write `source: {kind: digits}`",
         ),
         ("datasets", {}, "datasets: dictionary should have at least 1 item"),
+        ("evidence/margin", {"accuracy": 0}, "evidence.margin.accuracy: input should be greater than 0 (given 0)"),
+        ("evidence/margin", {"f1": 0.1}, "evidence.margin.f1: unknown key"),
+        ("evidence/alpha", 0, "evidence.alpha: input should be greater than 0 (given 0)"),
+        ("evidence/alpha", 0.5, "evidence.alpha: input should be less than 0.5 (given 0.5)"),
+        (
+            "evidence/primary",
+            primary("loss", ["hybrid", "classical"]),
+            "evidence.primary.metric: input should be 'accuracy', 'balanced",
+        ),
+        ("evidence/primary", primary(), "evidence.primary.compare: list at least one pair [a, b]"),
+        ("evidence/primary", primary("accuracy", ["hybrid"]), "evidence.primary.compare.0.1: missing"),
+        (
+            "evidence/primary",
+            primary("accuracy", ["hybrid", "hybrid"]),
+            "evidence.primary.compare: [hybrid, hybrid] compares hybrid with itself",
+        ),
+        (
+            "evidence/primary",
+            primary("accuracy", ["hybrid", "classical"], ["classical", "hybrid"]),
+            "evidence.primary.compare: [classical, hybrid] stands twice, whichever is first",
+        ),
+        (
+            "evidence/primary",
+            primary("accuracy", ["hybrid", "sine"]),
+            "evidence.primary.compare: no model 'sine' under `models` (there: classical, hybrid)",
+        ),
     ],
 )
 def test_a_wrong_key_is_named_with_what_is_allowed(path: str, value: Any, says: str) -> None:
@@ -338,6 +368,25 @@ def test_a_folder_s_keys(keys: dict[str, Any], says: str) -> None:
     with pytest.raises(ParamsError) as raised:
         parse_params(changed("datasets/own/source", {"kind": "folder", "path": "lesions", **keys}))
     assert f"datasets.own.source{': ' if says.startswith('`') else '.'}{says}" in str(raised.value)
+
+
+def test_what_is_declared_changes_no_fit_and_may_be_left_out() -> None:
+    raw = demo()
+    declared = {
+        "primary": primary("auc_macro", ["hybrid", "classical"]),
+        "margin": {"auc_macro": 0.03},
+        "alpha": 0.1,
+    }
+    with_it, without = parse_params({**raw, "evidence": declared}), parse_params(raw)
+    assert parse_params({**raw, "evidence": None}) == without
+    assert without.evidence.primary is None
+    assert [without.evidence.margin.of(m) for m in ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro")] == [
+        0.01, 0.02, 0.01, 0.005,
+    ]  # fmt: skip
+    assert (with_it.evidence.margin.auc_macro, with_it.evidence.margin.accuracy) == (0.03, 0.01)
+    assert with_it.model_copy(update={"evidence": without.evidence}) == without  # nothing else moved
+    dvc = yaml.safe_load((STUDIES.parent / "dvc.yaml").read_text())["stages"]
+    assert not [name for name, stage in dvc.items() if "evidence" in stage.get("do", stage).get("params", [])]
 
 
 def test_params_are_immutable() -> None:

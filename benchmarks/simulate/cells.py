@@ -75,7 +75,7 @@ def run(cells: Mapping[str, Cell], simulations: int, kept: Kept) -> Iterator[tup
         done, sums = kept.sums(name, cell.code)
         while done < simulations:
             stop = min(simulations, done + BLOCK)
-            sums += simulate(name, cell, range(done, stop))
+            sums.update(simulate(name, cell, range(done, stop)))  # `+=` of a Counter drops what is not above 0
             done = stop
             kept.keep_sums(name, cell.code, done, sums)
         result = {"simulations": done, **cell.summary(sums, done), "code": cell.code}

@@ -15,6 +15,7 @@ from qlcnet.config.data import (
     Task,
 )
 from qlcnet.config.digest import canonical, fingerprint, portable_path
+from qlcnet.config.evidence import Evidence, Margin, Primary
 from qlcnet.config.models import HEAD_KEYS, HEADS, Backbone, Head, Input, Model
 from qlcnet.config.params import Data, Execution, Params, Report, Tuning
 from qlcnet.config.parsing import ParamsError, load_params, parse_params
@@ -33,6 +34,7 @@ __all__ = [
     "Circuit",
     "Data",
     "DigitsSource",
+    "Evidence",
     "Execution",
     "FileChannels",
     "FolderSource",
@@ -40,6 +42,7 @@ __all__ = [
     "Head",
     "Input",
     "LabelsFile",
+    "Margin",
     "MedMNISTSource",
     "Model",
     "Name",
@@ -47,6 +50,7 @@ __all__ = [
     "NpzSource",
     "Params",
     "ParamsError",
+    "Primary",
     "Protocol",
     "Report",
     "Section",

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from qlcnet.config.channels import Channels
 from qlcnet.config.circuits import Circuit
 from qlcnet.config.data import Task
+from qlcnet.config.evidence import Evidence
 from qlcnet.config.models import Backbone, Input, Model
 from qlcnet.config.section import Name, Section, Seed, TaskName
 from qlcnet.config.training import Training
@@ -74,6 +75,7 @@ class Params(Section):
     backbones: dict[Name, Backbone] = Field(min_length=1)
     training: Training
     report: Report = Report()
+    evidence: Evidence = Evidence()
     data: Data = Data()
     execution: Execution = Execution()
     tuning: Tuning = Tuning()
@@ -115,6 +117,15 @@ class Params(Section):
                     f"datasets.{name}.source: is not that of {other}, whose images it shares; "
                     f"write `source: &{other} {{...}}` there, and here `source: *{other}`"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _compared_models_exist(self) -> Params:
+        pairs = self.evidence.primary.compare if self.evidence.primary else ()
+        for pair in pairs:
+            if unknown := [name for name in pair if name not in self.models]:
+                known = ", ".join(self.models)
+                raise ValueError(f"evidence.primary.compare: no model {unknown[0]!r} under `models` (there: {known})")
         return self
 
     def training_of(self, model: str) -> Training:
