@@ -33,10 +33,9 @@ class CheckedTask:
 
 @dataclass(frozen=True)
 class CheckedFit:
-    """One fit, scored on its own images: how many classes there are, occur and were ever named; shares 0 to 1."""
+    """One fit on the images that it scored: classes that occur and that were ever named; shares, 0 to 1."""
 
     name: str
-    classes: int
     occurring: int
     named: int
     accuracy: float

@@ -224,7 +224,7 @@ def look_at_left_out(facts: StudyFacts) -> Looked:
 def _some(names: Sequence[str]) -> str:
     """The first SHOWN of them and how many more."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ("; " if any("," in name for name in names) else ", ").join(names[:SHOWN]) + more
 
 
 def _counted(number: int, noun: str, plural: str = "") -> str:
