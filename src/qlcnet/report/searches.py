@@ -33,7 +33,7 @@ def _search(path: Path, params: Params) -> CheckedSearch | None:
     """The search of one journal, None where no model has what it found, or nothing can be read."""
     try:
         name, trials = _read(path)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         log.info("%s is no journal that can be read (%r); the report does not speak of this search", path, error)
         return None
     task, backbone, model = ([*name.split("/"), "", "", ""])[:3]
