@@ -141,7 +141,7 @@ def checks(context: Context) -> list[Block]:
         for finding in sorted(findings, key=lambda one: order.index(one.state))
     ]
     states = Counter(finding.state for finding in findings)
-    words = join_words([f"{states[state]} {state}" for state in order if states[state]])
+    words = join_words([_how_many(states[state], state) for state in order if states[state]])
     return [
         Text(
             f"{counted(len(findings), 'check')} of what would make the numbers of this page mean less than they seem "
@@ -151,7 +151,8 @@ def checks(context: Context) -> list[Block]:
             ["Code", "Check", "State", "Found"],
             rows,
             "Issues first. Muted: params.yaml says why it is none here.",
-            False,
+            sortable=False,
+            stacks=True,
         ),
         Details(
             "What each check looks for",
@@ -161,11 +162,16 @@ def checks(context: Context) -> list[Block]:
                     [[check.code, f"{check.title}: {check.about}"] for check in CHECKS],
                     f"More in {PAGE} of the project, a paragraph a code.",
                     sortable=False,
+                    stacks=True,
                 )
             ],
             is_open=False,
         ),
     ]
+
+
+def _how_many(number: int, state: State) -> str:
+    return counted(number, "issue") if state == "issue" else f"{number} {state}"
 
 
 def check_records(context: Context) -> Iterator[dict[str, Any]]:
