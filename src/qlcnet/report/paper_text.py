@@ -35,9 +35,8 @@ def _checklist(guideline: str, context: Context) -> Details:
         f"{len(filled) - open_items} of {len(filled)} items filled in, {open_items} for the author. In words of ours, "
         f"and only what a study of this kind can answer: {SOURCES[guideline]}."
     )
-    return Details(
-        f"Checklist: {guideline}", [Table(["Item", "Topic", "Asks for", "Here"], rows, caption, False)], False
-    )
+    table = Table(["Item", "Topic", "Asks for", "Here"], rows, caption, sortable=False, stacks=True)
+    return Details(f"Checklist: {guideline}", [table], is_open=False)
 
 
 def _plain(text: str) -> str:
