@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from qlcnet.config.channels import Channels
+from qlcnet.config.checks import CheckCode, Reason
 from qlcnet.config.circuits import Circuit
 from qlcnet.config.data import Task
 from qlcnet.config.evidence import Evidence
@@ -25,6 +26,7 @@ class Report(Section):
     # resamples of the out-of-fold table for the 95 % intervals
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     examples: int = Field(default=4, ge=1, le=16)  # images a class in the example figure
+    mute: dict[CheckCode, Reason] = Field(default_factory=dict)  # checks that are no issue here, and why: it is printed
 
 
 class Tuning(Section):

@@ -54,12 +54,13 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under headers, sortable by any column."""
+    """Rows of cells under headers, sortable by any column. stacks: on a narrow screen cells stand below each other."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     caption: str = ""
     sortable: bool = True
+    stacks: bool = False
 
 
 @dataclass(frozen=True)

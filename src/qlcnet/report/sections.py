@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qlcnet.report import circuit_section, results_sections, setup_sections
+from qlcnet.report import checks, circuit_section, paper_text, results_sections, setup_sections
 from qlcnet.report.content import Section
 
 SECTIONS = (
@@ -11,9 +11,11 @@ SECTIONS = (
     Section("classes", "Classes", results_sections.classes),
     Section("roc", "ROC curves", results_sections.curves),
     Section("training", "Training curves", results_sections.training),
+    Section("checks", "How this study could be wrong", checks.checks),
     Section("data", "Data", setup_sections.data),
     Section("setup", "Models and training", setup_sections.setup),
     Section("circuits", "Circuits", circuit_section.circuits),
     Section("cost", "Cost", setup_sections.cost),
+    Section("writing", "For a paper", paper_text.for_a_paper),
     Section("versions", "Versions", setup_sections.versions),
 )

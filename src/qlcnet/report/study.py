@@ -17,6 +17,8 @@ from qlcnet.config import Input, Params, Task
 from qlcnet.data.channel_card import ChannelCard
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
+from qlcnet.evidence.both_sides import copy_codes
+from qlcnet.evidence.check_facts import CheckedSearch
 from qlcnet.evidence.oof import OOFTable
 from qlcnet.fit.fold_folder import CONFIG, FILES, HISTORY, PREDICTIONS, fold_path, read_config, read_history
 from qlcnet.fit.identity import settings_of
@@ -24,6 +26,7 @@ from qlcnet.fit.soundness import problem_in
 from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.paths import Project
 from qlcnet.report.predictions import read_oof, read_test, validation_hits
+from qlcnet.report.searches import searches_in_use
 
 
 class StudyError(ValueError):
@@ -91,6 +94,11 @@ class TaskResults:
         """Images that out-of-fold metrics are computed from, ascending."""
         return scored_images(self.folds, self.task.protocol.kind)
 
+    @cached_property
+    def copies(self) -> np.ndarray:
+        """A code an image of the set, (N,), equal where every pixel is."""
+        return copy_codes(self.images.images)
+
     @property
     def is_grouped(self) -> bool:
         """Whether no group stands on both sides of a fold."""
@@ -109,10 +117,11 @@ class TaskResults:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Everything that a report is made from."""
+    """Everything that a report is made from. searches: that models have their settings from, as far as known here."""
 
     params: Params
     tasks: dict[str, TaskResults]
+    searches: tuple[CheckedSearch, ...] = ()
 
     def __iter__(self) -> Iterator[ModelResults]:
         return (model for task in self.tasks.values() for model in task.results.values())
@@ -150,7 +159,8 @@ def remove_unlisted(params: Params, results: Path) -> list[str]:
 
 def read_study(params: Params, root: Path) -> Study:
     """Read all that params.yaml lists. Raises StudyError, OOFError or DataError naming what is missing or stale."""
-    return Study(params, {name: _read_task(name, task, params, root) for name, task in params.datasets.items()})
+    tasks = {name: _read_task(name, task, params, root) for name, task in params.datasets.items()}
+    return Study(params, tasks, searches_in_use(params, root))
 
 
 def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults:

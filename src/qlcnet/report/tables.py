@@ -1,4 +1,4 @@
-"""CSV tables for other programs: summary, classes, confusion counts, folds, history, and curves for DVC's plots."""
+"""CSV tables for other programs: summary, classes, confusion counts, folds, history, checks, and DVC's curves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from qlcnet.evidence.learning import learning_curve
 from qlcnet.evidence.metrics import METRICS
 from qlcnet.evidence.summary import ModelSummary
+from qlcnet.report.checks import check_records
 from qlcnet.report.content import Context
 from qlcnet.report.study import ModelResults, Study
 from qlcnet.report.summary import class_labels, limits, model_entry, rounded
@@ -29,6 +30,7 @@ def csv_tables(context: Context) -> dict[str, str]:
         "confusion.csv": as_csv(_confusion(context)),
         "folds.csv": as_csv(_folds(context)),
         "history.csv": as_csv(_history(study)),
+        "checks.csv": as_csv(check_records(context)),
     }
 
 
