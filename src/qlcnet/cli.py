@@ -11,6 +11,7 @@ from pathlib import Path
 
 from qlcnet import commands
 from qlcnet.address import without_password
+from qlcnet.compare import add_arguments
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -90,6 +91,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     _command(parsers, "report", "metrics, tables, figures and the HTML report", "qlcnet report", commands.report)
+
+    compare = _command(
+        parsers,
+        "compare",
+        "what two tables of predictions say of a difference; exit code 0: A is better, 3: worse, 4: equivalent, "
+        "5: undecided, 6: too few, 2: refused",
+        "qlcnet compare hybrid.csv classical.csv --group-by patient --margin accuracy=0.01",
+        commands.compare,
+    )
+    add_arguments(compare)
 
     _command(parsers, "check", "look at all that a study needs, before it runs", "qlcnet check", commands.check)
 

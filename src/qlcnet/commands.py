@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,6 +86,21 @@ def report(options: argparse.Namespace) -> int:
 
 
 # --- around the pipeline ----------------------------------------------------------------------------------------
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Two tables of anybody's predictions: verdicts, printed; the exit code says which."""
+    from qlcnet.compare import REFUSED, CompareError, compare_files
+    from qlcnet.evidence.comparison import NotComparable
+    from qlcnet.evidence.prediction_table import PredictionTableError
+
+    try:
+        text, code = compare_files(options.a, options.b, options.group_by, options.margin, options.metric)
+    except (CompareError, PredictionTableError, NotComparable) as error:
+        print(f"qlcnet compare: {error}", file=sys.stderr)
+        return REFUSED
+    print(text)
+    return code
 
 
 def check(options: argparse.Namespace) -> int:

@@ -7,12 +7,18 @@ import gzip
 import math
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qlcnet.evidence.prediction_pair import PairedTables
 
+METRICS = ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro")  # those of families.METRICS_WITH_MARGIN
+# of the verdict, so that a script can ask; 2: refused
+EXIT_CODES = {"better": 0, "worse": 3, "equivalent": 4, "undecided": 5, "too few": 6}
+REFUSED = 2
+ALPHA = 0.05
 LARGEST = 2 << 30  # bytes of text; a million images of ten classes in five repeats are 0.6 GB
 GZIP = b"\x1f\x8b"
 
@@ -26,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", type=Path, metavar="A.csv", help="id, target, p_0, p_1 …; repeat and fold if there are")
     parser.add_argument("b", type=Path, metavar="B.csv", help="the same images, predicted by another classifier")
     parser.add_argument("--group-by", metavar="COLUMN", help="column of what shares images: patient, lesion")
+    parser.add_argument(
+        "--metric", choices=METRICS, default=METRICS[0], help=f"whose verdict the exit code is (default {METRICS[0]})"
+    )
     parser.add_argument(
         "--margin",
         action="append",
@@ -54,6 +63,60 @@ def parse_margins(texts: Sequence[str], metrics: Sequence[str]) -> dict[str, flo
         if not 0 < found[metric] < 1:
             raise CompareError(f"--margin {text}: {size!r} is no size between 0 and 1; 0.01 is one percentage point")
     return found
+
+
+def compare_files(a: Path, b: Path, group_by: str | None, margins: Sequence[str], metric: str) -> tuple[str, int]:
+    """What may be said of two files, as text, and the exit code. Raises CompareError or PredictionTableError."""
+    from qlcnet.config.evidence import Margin
+    from qlcnet.evidence.comparison import differences, fold_scores, paired_t
+    from qlcnet.evidence.families import Contrast, Line
+    from qlcnet.evidence.limits import TooFew
+    from qlcnet.evidence.networks import compare_networks
+    from qlcnet.evidence.sentences import WORDS, p_text, sentence, signed
+    from qlcnet.evidence.verdict_on_images import word_of
+    from qlcnet.evidence.verdicts import judge
+
+    margin = Margin(**parse_margins(margins, METRICS))
+    pair = read_pair(a, b, group_by)
+    names = (f"A ({a.name})", f"B ({b.name})")
+    tables, groups = pair.as_tables(*names)
+    lines = [
+        f"{len(set(pair.ids.tolist())):,} images, {pair.a.shape[1]} classes"
+        + (f", {len(set(pair.groups.tolist())):,} groups" if pair.groups is not None else "")
+    ]
+    words: dict[str, str] = {}
+    if pair.splits:
+        scores = [fold_scores(table, 1) for table in tables]
+        lines += ["", "This way of training (fits paired by repeat and fold):"]
+        for name in METRICS:
+            test = paired_t(differences(scores[0], scores[1], name), scores[0])
+            (verdict,) = judge([test], margin.of(name), ALPHA)
+            contrast = Contrast("", *names, name, "one width", ("",))
+            text = sentence(Line(contrast, verdict)).partition(", , ")[2]
+            lines.append(f"  {text[0].upper()}{text[1:]}")
+            words[name] = verdict.word
+    else:
+        lines += ["", "No column `fold`: nothing can be said of training again, only of these predictions."]
+    lines += ["", "These networks (paired by image):"]
+    for name in METRICS:
+        at = partial(compare_networks, tables[0], tables[1], name, groups)
+        found, word = at(0.95), word_of(at, margin.of(name), ALPHA)
+        words.setdefault(name, word)
+        title = WORDS[name][0].upper() + WORDS[name][1:]
+        if isinstance(found, TooFew):
+            lines.append(f"  {title}: too few: {found.reason}.")
+            continue
+        p = "" if found.p is None else f", p = {p_text(found.p)}"
+        interval = f"{signed(found.interval.low)} to {signed(found.interval.high)}"
+        lines.append(
+            f"  {title}: A is {word}: {signed(found.difference)} (95 % interval {interval}){p}, margin "
+            f"{margin.of(name):g}."
+            if word not in ("undecided", "equivalent")
+            else f"  {title}: {word}: {signed(found.difference)} (95 % interval {interval}){p}, margin "
+            f"{margin.of(name):g}."
+        )
+    code = next(code for start, code in EXIT_CODES.items() if words[metric].startswith(start))
+    return "\n".join(lines), code
 
 
 def read_pair(a: Path, b: Path, group_by: str | None = None) -> PairedTables:

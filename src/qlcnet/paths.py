@@ -31,6 +31,10 @@ class Project:
         return self.root / "params.yaml"
 
     @property
+    def declarations(self) -> Path:
+        return self.root / "declarations.csv"
+
+    @property
     def presets(self) -> Path:
         return self.root / "studies"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from qlcnet import git
 from qlcnet.config import Params
+from qlcnet.declarations import declare
 from qlcnet.fit.fold_folder import read_history
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid.engines import engine_for
@@ -40,6 +41,11 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
         len(grid.specs) - len(grid.todo),
         len(grid.todo),
     )
+    there, commit = len(grid.specs) - len(grid.todo), git.head(root) or "none"
+    if declare(Project(root).declarations, task, params.evidence, commit, there):
+        log.info(
+            "%s: the section `evidence` is declared, with %d of its fits there: commit declarations.csv", task, there
+        )
     bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
     tracker = GridTracker(grid, root, store)
     try:

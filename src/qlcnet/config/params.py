@@ -20,11 +20,9 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Report(Section):
-    """What the report shows and how its intervals are drawn."""
+    """What the report shows."""
 
     title: str = "Does the quantum part help?"
-    # resamples of the out-of-fold table for the 95 % intervals
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
     examples: int = Field(default=4, ge=1, le=16)  # images a class in the example figure
     mute: dict[CheckCode, Reason] = Field(default_factory=dict)  # checks that are no issue here, and why: it is printed
 

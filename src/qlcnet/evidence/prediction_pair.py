@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qlcnet.evidence.oof import OOFTable
 from qlcnet.evidence.prediction_table import NO_FOLD, PredictionTable, PredictionTableError, some
 
 
@@ -31,6 +32,23 @@ class PairedTables:
         if not len(self.fold) or (self.fold == NO_FOLD).all():
             return []
         return [(int(r), int(f)) for r, f in np.unique(np.column_stack([self.repeat, self.fold]), axis=0)]
+
+    def as_tables(self, *names: str) -> tuple[tuple[OOFTable, ...], np.ndarray | None]:
+        """Both as out-of-fold tables named `names`, without folds one fit a repeat; and the group of each index."""
+        ids, index = np.unique(self.ids, return_inverse=True)
+        groups = None
+        if self.groups is not None:
+            groups = np.empty(len(ids), np.int64)
+            groups[index] = np.unique(self.groups, return_inverse=True)[1]
+        fold = np.where(self.fold == NO_FOLD, 0, self.fold)
+        order = np.lexsort((index, fold, self.repeat))
+        classes = tuple(map(str, range(self.a.shape[1])))
+        repeat, fold, rows, target = (column[order] for column in (self.repeat, fold, index, self.target))
+        both = zip(names, (self.a, self.b), strict=True)
+        tables = (
+            OOFTable("", "", name, classes, repeat, fold, rows, target, p.astype(np.float32)[order]) for name, p in both
+        )
+        return tuple(tables), groups
 
 
 def pair(a: PredictionTable, b: PredictionTable) -> PairedTables:

@@ -22,6 +22,7 @@ def build_report(params: Params, root: Path) -> None:
     """
     # matplotlib, numba and jinja2 take a second to import: not for those who only name this function
     from qlcnet.report.content import Context
+    from qlcnet.report.differences import gather
     from qlcnet.report.latex import tex_tables
     from qlcnet.report.page import Page
     from qlcnet.report.paper_text import methods_text
@@ -36,7 +37,8 @@ def build_report(params: Params, root: Path) -> None:
     for name in remove_unlisted(params, project.fits):
         log.info("removed results/folds/%s: params.yaml no longer lists it", name)
     study = read_study(params, root)
-    context = Context(study, summarise(study))
+    summaries = summarise(study)
+    context = Context(study, summaries, gather(study, summaries))
     for name, task in study.tasks.items():
         if letters := lacking(task.images.class_names):
             log.info("%s: the figures' font lacks %s; browsers draw them in a font of theirs", name, letters[:40])

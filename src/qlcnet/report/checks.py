@@ -127,9 +127,19 @@ def _machine(computed_on: Mapping[str, Any]) -> str:
 # --- the section, and the table -----------------------------------------------------------------------------------
 
 
+def _findings(context: Context) -> tuple[Finding, ...]:
+    return findings_of(context.study, declared_in(context.study), context.differences.verdicts or None)
+
+
+def declared_in(study: Study) -> Declared | None:
+    """What params.yaml declares, and how many fits there were before: see declarations.csv."""
+    primary = study.params.evidence.primary
+    return None if primary is None else Declared(len(primary.compare), study.fits_before)
+
+
 def checks(context: Context) -> list[Block]:
     """Every check with its state; what each looks at folded away."""
-    findings = findings_of(context.study)
+    findings = _findings(context)
     order = list(MARKS)
     rows: list[list[Cell | str]] = [
         [
@@ -176,7 +186,7 @@ def _how_many(number: int, state: State) -> str:
 
 def check_records(context: Context) -> Iterator[dict[str, Any]]:
     """Rows of tables/checks.csv."""
-    for one in findings_of(context.study):
+    for one in _findings(context):
         yield {
             "code": one.check.code, "title": one.check.title, "state": one.state, "found": one.sentence,
             "muted_because": one.reason,

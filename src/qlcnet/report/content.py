@@ -9,8 +9,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from qlcnet.evidence.statistics import Interval
+from qlcnet.evidence.intervals import Outcome
+from qlcnet.evidence.limits import Limits
 from qlcnet.evidence.summary import Estimate
+from qlcnet.report.differences import StudyEvidence
 from qlcnet.report.study import Study
 from qlcnet.report.summary import Summaries, rounded
 
@@ -109,10 +111,11 @@ Block = Text | Note | Heading | Table | Plot | Picture | Row | Details | Code
 
 @dataclass(frozen=True)
 class Context:
-    """What every section is built from: the study, and its summaries so that page and summary.json cannot differ."""
+    """What every section is built from: the study, its summaries and its comparisons, as in summary.json."""
 
     study: Study
     summaries: Summaries
+    differences: StudyEvidence
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def number(value: float, digits: int = 3, detail: str = "") -> Cell:
 
 def estimated(estimate: Estimate) -> Cell:
     """A cell with the value, below it the interval where there is one."""
-    return number(estimate.value, detail=interval_words(estimate.interval))
+    return number(estimate.shown, detail=interval_words(estimate.interval))
 
 
 def mean_sd(estimate: Estimate, detail: str = "") -> Cell:
@@ -147,6 +150,11 @@ def count(value: int) -> Cell:
     return Cell(f"{value:,}", value)
 
 
-def interval_words(interval: Interval | None) -> str:
-    """`0.812 to 0.841`, or nothing where undefined."""
-    return "" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+def interval_words(outcome: Outcome | None) -> str:
+    """`0.812 to 0.841`, `too few` where no interval holds, nothing where none was asked for."""
+    if outcome is None:
+        return ""
+    if not isinstance(outcome, Limits):
+        return "too few" if outcome.needs else "no interval"
+    low, high = rounded(outcome.low), rounded(outcome.high)
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"

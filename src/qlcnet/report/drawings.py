@@ -67,7 +67,7 @@ def workflow(study: Study) -> Figure:
         ("Out-of-fold table", _lines(["every scored image once a repeat, by a network that never saw it"], 28, 6)),
         (
             "Report",
-            _lines(["metrics, sd over folds,", f"95 % intervals from {params.report.bootstrap:,} resamples"], 28, 6),
+            _lines(["metrics, sd over folds,", "95 % intervals"], 28, 6),
         ),
     ]
     heights = [LINE * (1 + len(lines)) + 0.22 for _, lines in middle]

@@ -73,7 +73,7 @@ def _summary(task: str, summaries: Sequence[ModelSummary]) -> str:
 
 def _value(estimate: Estimate) -> str:
     """`0.812 [0.801, 0.823]`, a dash where undefined."""
-    value, (low, high) = rounded(estimate.value), limits(estimate.interval)
+    value, (low, high) = rounded(estimate.shown), limits(estimate.interval)
     if value is None:
         return "–"
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qlcnet.config import Circuit, Model, Params
+from qlcnet.evidence.sentences import WORDS
 from qlcnet.report.study import Study, TaskResults
 from qlcnet.report.summary import class_labels, versions
 from qlcnet.report.words import counted, join_words, protocol_words, training_rows
@@ -132,9 +133,17 @@ def statistics_sentence(params: Params) -> str:
     """How metrics and intervals were made."""
     return (
         "Metrics are of out-of-fold predictions; macro averages leave out a class that is absent. Means and standard "
-        "deviations (ddof 1) are over fits. Intervals are 95 % percentile intervals of "
-        f"{params.report.bootstrap:,} bootstrap resamples, of whole groups where folds are grouped."
+        "deviations (ddof 1) are over fits. 95 % intervals of a model's metrics are "
+        "closed forms: modified Wilson limits for shares (Brown, Cai and DasGupta 2001) with effective members where "
+        "images come in groups, MOVER for their means (Zou and Donner 2008), influence values on a logit or log scale "
+        f"for the rest. Models are compared by fits paired by repeat and fold with the corrected resampled t test "
+        f"(Nadeau and Bengio 2003), declared comparisons adjusted by Holm at {params.evidence.alpha:g}; differences "
+        f"smaller than the margin ({_margins(params)}) are held not to matter (two one-sided tests)."
     )
+
+
+def _margins(params: Params) -> str:
+    return ", ".join(f"{value:g} in {WORDS.get(name, name)}" for name, value in params.evidence.margin)
 
 
 def software_sentence(study: Study) -> str:

@@ -79,7 +79,7 @@ def by_backbone(
 
 def error_bar(estimate: Estimate) -> tuple[float, float]:
     """Lengths below and above the mean of folds: their sd, or the 95 % interval where there is one fit only."""
-    mean, interval = estimate.fold_mean, estimate.interval
+    mean, interval = estimate.fold_mean, estimate.limits
     if not math.isnan(estimate.fold_sd):
         return estimate.fold_sd, estimate.fold_sd
     if math.isnan(mean) or interval is None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
+
+from qlcnet.evidence.further import FURTHER_METRICS, baselines
 from qlcnet.evidence.learning import LearningCurve, learning_curve
 from qlcnet.evidence.metrics import METRICS, roc_curves
 from qlcnet.evidence.summary import ModelSummary
@@ -26,17 +29,20 @@ from qlcnet.report.content import (
     mean_sd,
     number,
 )
+from qlcnet.report.difference_sections import answers
 from qlcnet.report.study import ModelResults, TaskResults
 from qlcnet.report.summary import class_labels
 from qlcnet.report.words import counted, join_words, protocol_words
 
 T = TypeVar("T")
 FEW = 2  # backbones whose figures are all open at first
+BASELINES = {"majority": "majority class", "priors": "class shares"}
+FURTHER_TITLES = ("Macro F1", "Cohen's kappa", "Brier score", "Average precision", "Calibration error")
 WIDE = 12  # models x backbones from which a figure takes the whole width
 
 
 def overview(context: Context) -> list[Block]:
-    """What was run on what, in one paragraph and one table; what the report does not say."""
+    """The answers, then what was run on what in one paragraph and one table."""
     study, params = context.study, context.study.params
     fits = sum(len(model.fits) for model in study)
     rows: list[list[Cell | str]] = [
@@ -52,6 +58,7 @@ def overview(context: Context) -> list[Block]:
     ]
     models, backbones = counted(len(params.models), "model"), counted(len(params.backbones), "backbone")
     return [
+        *answers(context),
         Text(
             f"This study trained **{models}** ({join_words(list(params.models))}) on **{backbones}** "
             f"({join_words(list(params.backbones))}) and {counted(len(study.tasks), 'task')}: "
@@ -65,10 +72,6 @@ def overview(context: Context) -> list[Block]:
             "A task is a set of images with a protocol. Majority class: accuracy of always naming the commonest class.",
             sortable=False,
         ),
-        Note(
-            "This report gives levels with their uncertainty. It does not test differences between models: all models "
-            "are scored on the same images, so that neither overlapping nor separate intervals are such a test."
-        ),
     ]
 
 
@@ -79,7 +82,7 @@ def results(context: Context) -> list[Block]:
         blocks += [Heading(name)] if len(context.study.tasks) > 1 else []
         blocks += [*_failures(task), *_limits(task)]
         figures = list(_by_backbone(context, task))
-        blocks += [_headline(context, task), *(figures if _is_wide(task) else [Row(figures)])]
+        blocks += [_headline(context, task), _further(context, task), *(figures if _is_wide(task) else [Row(figures)])]
         if any(len(model.test) for model in task.results.values()):
             blocks.append(_test_table(context, name))
     return blocks
@@ -114,9 +117,9 @@ def _headline(context: Context, task: TaskResults) -> Table:
     for (backbone, model), summary in context.summaries[task.name].items():
         cells = [estimated(summary.oof.metrics[metric]) for metric in METRICS]
         rows.append([backbone, model, cells[0], mean_sd(summary.oof.metrics["accuracy"]), *cells[1:]])
-    classes = len(task.images.class_names)
-    baseline = [number(task.majority_share), Cell("–"), number(1 / classes), number(0.5), Cell("–"), Cell("–")]
-    rows.append(["–", "majority class", *baseline])
+    for name, values in _baselines(task).items():
+        cells = [number(values[metric]) for metric in METRICS]
+        rows.append(["–", BASELINES[name], cells[0], Cell("–"), *cells[1:]])
     fits = next(iter(task.results.values())).fits
     drawn = "groups" if task.is_grouped else "images"
     return Table(
@@ -131,18 +134,43 @@ def _headline(context: Context, task: TaskResults) -> Table:
             "Loss (nats)",
         ],
         rows,
-        f"{task.name}: out-of-fold metrics of {len(task.scored):,} images, below each its 95 % interval from "
-        f"{context.study.params.report.bootstrap:,} bootstrap resamples of {drawn}. Mean and sd (ddof 1) of accuracy "
-        f"over {counted(len(fits), 'fit')}. A class absent from a fold is left out of macro means. "
-        "Last row: always naming the commonest class.",
+        f"{task.name}: out-of-fold metrics of {len(task.scored):,} images, below each its 95 % interval for these "
+        f"networks on other {drawn} like these (closed forms; `summary.json` names each). Of macro AUC the mean over "
+        "fits. "
+        f"Mean and sd (ddof 1) of accuracy over {counted(len(fits), 'fit')}. A class absent from a fold is left out of "
+        "macro means. Last rows: always naming the commonest class, and each class with its share.",
     )
+
+
+def _further(context: Context, task: TaskResults) -> Details:
+    """The metrics beside the five."""
+    rows: list[list[Cell | str]] = [
+        [backbone, model, *(estimated(summary.oof.metrics[metric]) for metric in FURTHER_METRICS)]
+        for (backbone, model), summary in context.summaries[task.name].items()
+    ]
+    rows += [
+        ["–", BASELINES[name], *(number(values[metric]) for metric in FURTHER_METRICS)]
+        for name, values in _baselines(task).items()
+    ]
+    table = Table(
+        ["Backbone", "Model", *FURTHER_TITLES],
+        rows,
+        f"{task.name}: out-of-fold. Brier score over all classes (0 to 2). Calibration error: root mean square gap of "
+        "confidence and accuracy in 15 bins of equal mass, with the noise subtracted; too small where over- and "
+        "underconfidence meet in a bin. For it and average precision no interval is known to hold.",
+    )
+    return Details(f"{task.name}: F1, kappa, Brier score, average precision, calibration", [table], is_open=False)
+
+
+def _baselines(task: TaskResults) -> dict[str, dict[str, float]]:
+    return baselines(task.images.labels[task.scored].astype(np.int64), len(task.images.class_names))
 
 
 def _by_backbone(context: Context, task: TaskResults) -> Iterator[Plot]:
     classes, order = len(task.images.class_names), list(context.study.params.models)
     baselines = {"accuracy": task.majority_share, "balanced_accuracy": 1 / classes}
     several = len(next(iter(task.results.values())).fits) > 1
-    bars = "mean of folds, bars one standard deviation (ddof 1)" if several else "bars: 95 % bootstrap interval"
+    bars = "mean of folds, bars one standard deviation (ddof 1)" if several else "bars: 95 % interval"
     for metric in ("accuracy", "auc_macro", "balanced_accuracy", "auc_micro"):
         width = 10.0 if _is_wide(task) else 4.9
         figure = plots.by_backbone(context.summaries[task.name], metric, order, baselines.get(metric), width)
@@ -166,7 +194,7 @@ def _test_table(context: Context, task: str) -> Table:
         ["Backbone", "Model", "Accuracy", "Balanced accuracy", "Macro AUC", "Micro AUC", "Loss (nats)"],
         rows,
         f"{task}: the official test part ({test_n:,} images), scored with every fit: mean ± sd over fits, below it the "
-        "95 % bootstrap interval of that mean.",
+        "95 % interval of that mean.",
     )
 
 
@@ -197,7 +225,7 @@ def _recall_table(task: TaskResults, backbone: str, summaries: Mapping[str, Mode
     for k, label in enumerate(class_labels(task.images.class_names)):
         recalls = [estimated(summary.oof.recalls[k]) for summary in summaries.values()]
         rows.append([Cell(f"{k}", k), label, count(members[k]), *recalls])
-    caption = f"{task.name}, {backbone}: out-of-fold recall of each class, below it the 95 % bootstrap interval."
+    caption = f"{task.name}, {backbone}: out-of-fold recall of each class, below it the 95 % interval."
     return Table(["Label", "Class", "Images", *summaries], rows, caption)
 
 

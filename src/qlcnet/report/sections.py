@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from qlcnet.report import checks, circuit_section, paper_text, results_sections, setup_sections
+from qlcnet.report import (
+    checks,
+    circuit_section,
+    difference_sections,
+    paper_section,
+    paper_text,
+    results_sections,
+    setup_sections,
+)
 from qlcnet.report.content import Section
 
 SECTIONS = (
     Section("overview", "At a glance", results_sections.overview),
+    Section("comparisons", "Comparisons", difference_sections.comparisons),
+    Section("claims", "The paper's claims", difference_sections.claims),
+    Section("paper", "Beside the paper", paper_section.paper),
     Section("results", "Results", results_sections.results),
     Section("classes", "Classes", results_sections.classes),
     Section("roc", "ROC curves", results_sections.curves),
     Section("training", "Training curves", results_sections.training),
+    Section("spread", "Where the spread comes from", difference_sections.spread),
+    Section("leakage", "Leakage", difference_sections.leaks),
     Section("checks", "How this study could be wrong", checks.checks),
     Section("data", "Data", setup_sections.data),
     Section("setup", "Models and training", setup_sections.setup),

@@ -17,6 +17,7 @@ from qlcnet.config import Input, Params, Task
 from qlcnet.data.channel_card import ChannelCard
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
+from qlcnet.declarations import digest_of, last_of
 from qlcnet.evidence.both_sides import copy_codes
 from qlcnet.evidence.check_facts import CheckedSearch
 from qlcnet.evidence.oof import OOFTable
@@ -106,7 +107,7 @@ class TaskResults:
 
     @property
     def groups(self) -> np.ndarray | None:
-        """Groups of all images of the set where folds are grouped, else None: what a bootstrap must draw whole."""
+        """Groups of all images of the set where folds are grouped, else None: images that are no evidence apart."""
         return self.images.groups if self.is_grouped else None
 
     @property
@@ -117,11 +118,15 @@ class TaskResults:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Everything that a report is made from. searches: that models have their settings from, as far as known here."""
+    """Everything that a report is made from. searches: that models have their settings from, as far as known here.
+
+    fits_before: fits of these models that there were when what is declared was first seen; None: not known.
+    """
 
     params: Params
     tasks: dict[str, TaskResults]
     searches: tuple[CheckedSearch, ...] = ()
+    fits_before: int | None = None
 
     def __iter__(self) -> Iterator[ModelResults]:
         return (model for task in self.tasks.values() for model in task.results.values())
@@ -160,7 +165,14 @@ def remove_unlisted(params: Params, results: Path) -> list[str]:
 def read_study(params: Params, root: Path) -> Study:
     """Read all that params.yaml lists. Raises StudyError, OOFError or DataError naming what is missing or stale."""
     tasks = {name: _read_task(name, task, params, root) for name, task in params.datasets.items()}
-    return Study(params, tasks, searches_in_use(params, root))
+    return Study(params, tasks, searches_in_use(params, root), _fits_before(params, Project(root)))
+
+
+def _fits_before(params: Params, project: Project) -> int | None:
+    last = [last_of(project.declarations, task) for task in params.datasets]
+    digest = digest_of(params.evidence)
+    found = [row.fits for row in last if row and row.digest == digest]
+    return sum(found) if len(found) == len(last) else None
 
 
 def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults:

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from qlcnet import machine
-from qlcnet.evidence.statistics import Interval
-from qlcnet.evidence.summary import Estimate, ModelSummary, Resampling, cost_of, summarise_model
+from qlcnet.evidence.intervals import Outcome
+from qlcnet.evidence.limits import Limits
+from qlcnet.evidence.metrics import METRICS
+from qlcnet.evidence.summary import Estimate, ModelSummary, cost_of, summarise_model
 from qlcnet.report.study import ModelResults, Study, TaskResults
 
 Summaries = dict[str, dict[tuple[str, str], ModelSummary]]  # by task, then (backbone, model), as in params.yaml
@@ -30,7 +32,7 @@ PACKAGES = (
 def summarise(study: Study) -> Summaries:
     """The summary of every model, with intervals."""
     pairs = [(task, model) for task in study.tasks.values() for model in task.results.values()]
-    # numba and numpy release the interpreter's lock, so the bootstrap of several models runs at the same time
+    # numpy releases the interpreter's lock while it sorts
     with ThreadPoolExecutor(machine.cores()) as threads:
         summaries = list(threads.map(lambda pair: _summarise_model(study, *pair), pairs))
     found: Summaries = {name: {} for name in study.tasks}
@@ -52,9 +54,8 @@ def summary_json(study: Study, summaries: Summaries) -> str:
             "data": {name: _data(task) for name, task in study.tasks.items()},
             "statistics": {
                 "fold_sd_ddof": 1,
-                "interval": "95 % percentile bootstrap of the out-of-fold metric",
-                "resamples": study.params.report.bootstrap,
-                "seed": study.params.seed,
+                "interval": "95 %; each names the method that made it, or why there is none",
+                "interval_of": "oof, but of auc_macro the mean over fits",
             },
             "tuple": tuples[0] if len(tuples) == 1 else tuples,
             "versions": versions(),
@@ -73,16 +74,16 @@ def metrics_json(summaries: Summaries) -> str:
 
 def headline(summary: ModelSummary) -> dict[str, float]:
     """The out-of-fold value of each of METRICS that is defined, with the decimals of metrics.json."""
-    values = {name: estimate.value for name, estimate in summary.oof.metrics.items()}
+    values = {name: summary.oof.metrics[name].value for name in METRICS}
     return {name: round(value, HEADLINE_DIGITS) for name, value in values.items() if not math.isnan(value)}
 
 
 def model_entry(summary: ModelSummary) -> dict[str, Any]:
     """A model in summary.json: JSON values, undefined numbers as None.
 
-    n, fits, each metric as {oof, fold_mean, fold_sd, ci_low, ci_high}, `test_<metric>` as {fold_mean, fold_sd, ci_low,
-    ci_high} where a test part is scored beside the folds, recall_per_class, recall_intervals, parameters,
-    multiply_adds, circuit_evaluations.
+    n, fits, each metric as {oof, fold_mean, fold_sd, ci_low, ci_high, ci_method}, `test_<metric>` as the same without
+    oof where a test part is scored beside the folds, `<metric>_per_class` of recall, auc and average_precision,
+    `recall_intervals` and `auc_intervals`, parameters, multiply_adds, circuit_evaluations.
     """
     labels, recalls = class_labels(summary.class_names), summary.oof.recalls
     evaluations = summary.cost.circuit_evaluations
@@ -92,6 +93,13 @@ def model_entry(summary: ModelSummary) -> dict[str, Any]:
         **{name: {"oof": rounded(one.value), **_spread(one)} for name, one in summary.oof.metrics.items()},
         "recall_per_class": {label: rounded(one.value) for label, one in zip(labels, recalls, strict=True)},
         "recall_intervals": {label: list(limits(one.interval)) for label, one in zip(labels, recalls, strict=True)},
+        "auc_per_class": {label: rounded(one.value) for label, one in zip(labels, summary.oof.aucs, strict=True)},
+        "auc_intervals": {
+            label: list(limits(one.interval)) for label, one in zip(labels, summary.oof.aucs, strict=True)
+        },
+        "average_precision_per_class": {
+            label: rounded(one.value) for label, one in zip(labels, summary.oof.average_precisions, strict=True)
+        },
         "parameters": summary.cost.parameters,
         "multiply_adds": summary.cost.multiply_adds,
         "circuit_evaluations": {**asdict(evaluations), "hardware": evaluations.hardware},
@@ -128,14 +136,19 @@ def rounded(value: float | np.floating[Any]) -> float | None:
     return None if math.isnan(value) else round(float(value), DIGITS)
 
 
-def limits(interval: Interval | None) -> tuple[float | None, float | None]:
+def limits(outcome: Outcome | None) -> tuple[float | None, float | None]:
     """Both limits rounded, or None twice."""
-    return (None, None) if interval is None else (rounded(interval.low), rounded(interval.high))
+    return (rounded(outcome.low), rounded(outcome.high)) if isinstance(outcome, Limits) else (None, None)
+
+
+def method(outcome: Outcome | None) -> str | None:
+    """What made the limits, or why there are none."""
+    return outcome.method if isinstance(outcome, Limits) else None if outcome is None else str(outcome)
 
 
 def _summarise_model(study: Study, task: TaskResults, model: ModelResults) -> ModelSummary:
-    resampling = Resampling(study.params.report.bootstrap, study.params.seed, task.groups)
-    return summarise_model(model.oof, model.test, cost_of([fit.config for fit in model.fits]), resampling)
+    cost = cost_of([fit.config for fit in model.fits])
+    return summarise_model(model.oof, model.test, cost, intervals=True, groups=task.groups)
 
 
 def _nested(summaries: Summaries, content: Callable[[ModelSummary], dict[str, Any]]) -> dict[str, Any]:
@@ -147,10 +160,16 @@ def _nested(summaries: Summaries, content: Callable[[ModelSummary], dict[str, An
     return nested
 
 
-def _spread(estimate: Estimate) -> dict[str, float | None]:
+def _spread(estimate: Estimate) -> dict[str, float | str | None]:
     low, high = limits(estimate.interval)
     mean, sd = rounded(estimate.fold_mean), rounded(estimate.fold_sd)
-    return {"fold_mean": mean, "fold_sd": sd, "ci_low": low, "ci_high": high}
+    return {
+        "fold_mean": mean,
+        "fold_sd": sd,
+        "ci_low": low,
+        "ci_high": high,
+        "ci_method": method(estimate.interval),
+    }
 
 
 def _data(task: TaskResults) -> dict[str, Any]:
@@ -160,6 +179,6 @@ def _data(task: TaskResults) -> dict[str, Any]:
         "scored": len(task.scored),
         "class_counts": dict(zip(names, task.class_counts.tolist(), strict=True)),
         "majority_accuracy": rounded(task.majority_share),
-        "resampled": "groups" if task.is_grouped else "images",
+        "unit": "groups" if task.is_grouped else "images",
         "digest": task.images.digest,
     }

@@ -1,0 +1,365 @@
+"""Sections on differences: the answers, every comparison, the paper's claims, where spread comes from, leakage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from qlcnet.evidence.claims import Claim
+from qlcnet.evidence.families import Family, Line
+from qlcnet.evidence.image_difference import ImageDifference
+from qlcnet.evidence.limits import TooFew
+from qlcnet.evidence.sentences import WORDS, claim_sentence, p_text, sentence, signed
+from qlcnet.evidence.statistics import Interval
+from qlcnet.evidence.verdicts import Silent, Verdict
+from qlcnet.report.content import (
+    Block,
+    Cell,
+    Context,
+    Details,
+    Heading,
+    Note,
+    Plot,
+    Table,
+    Text,
+    interval_words,
+    number,
+)
+from qlcnet.report.differences import TaskEvidence
+from qlcnet.report.forest import forest
+from qlcnet.report.words import counted
+
+Cells = list[Cell | str]
+KINDS = {
+    "mean over widths": "the mean over widths",
+    "trend over widths": "the trend over widths",
+    "one width": "a width",
+}
+
+
+def answers(context: Context) -> list[Block]:
+    """One sentence a task and width, and the forest plot of what they are read off."""
+    found = [(name, of_task) for name, of_task in context.differences.tasks.items() if of_task.headline]
+    if not found:
+        return [Note("One model alone: there is nothing to compare it with.")]
+    declared = context.study.params.evidence.primary is not None
+    rows: list[Cells] = []
+    for name, of_task in found:
+        for role, line in of_task.headline:
+            over = line.contrast.backbones
+            width = over[0] if len(over) == 1 else f"mean of {len(over)}"
+            rows.append([name, width, Cell(line.verdict.word), _told(line, role, of_task)])
+    metrics = {of_task.metric for _, of_task in found}
+    plots = [
+        Plot(f"forest-{metric}", forest(_headlines(found, metric), metric, len(found) > 1), FOREST)
+        for metric in metrics
+    ]
+    shown = [plot for plot in plots if plot.figure.axes[0].lines]
+    note = (
+        "These comparisons were declared in `params.yaml`, section `evidence`; all others are exploratory."
+        if declared
+        else "**Nothing was declared** in the section `evidence` of `params.yaml`: every comparison here is "
+        "exploratory, "
+        "its p-values are not adjusted for their number, and a claim needs a study that declares it first."
+    )
+    return [
+        Table(["Task", "Width", "Verdict", "Answer"], rows, "", sortable=False, stacks=True),
+        *shown,
+        Note(note),
+    ]
+
+
+FOREST = (
+    "Differences in what training again would give: mean over fits, interval of 95 % (thick) and of its family (thin: "
+    "Bonferroni). Diamond: mean over widths within each fold. Band: differences too small to matter (the margin). "
+    "Grey: "
+    "undecided, which is not the same as equal."
+)
+
+
+def _headlines(found: Sequence[tuple[str, TaskEvidence]], metric: str) -> list[Line]:
+    return [line for _, of_task in found for _, line in of_task.headline if of_task.metric == metric]
+
+
+def _told(line: Line, role: str, of_task: TaskEvidence) -> str:
+    """The sentence without what the columns before it say."""
+    text = sentence(line, role)  # type: ignore[arg-type]
+    told = text.partition(": ")[2]
+    return told[0].upper() + told[1:]
+
+
+def comparisons(context: Context) -> list[Block]:
+    """Every comparison with its numbers, families apart, and what was refused."""
+    alpha = context.study.params.evidence.alpha
+    blocks: list[Block] = [
+        Text(
+            "Two questions, never mixed. **This way of training**: were both trained again, on other images like "
+            "these, "
+            "with other folds and seeds, which would be better? Its unit is the fit, paired by repeat and fold, by the "
+            "corrected resampled t test (Nadeau and Bengio 2003), since folds share training images. **These "
+            "networks**: "
+            "which of those that were fitted classifies more images like these correctly? Its unit is the image. "
+            f"Families are adjusted by Holm at {alpha:g}; docs/statistics.md says how each word is earned."
+        )
+    ]
+    for name, of_task in context.differences.tasks.items():
+        blocks += [Heading(name)] if len(context.differences.tasks) > 1 else []
+        blocks += [Note(f"{refused.a} and {refused.b}: {refused.reason}.") for refused in of_task.comparisons.refused]
+        blocks += [_family(family) for family in of_task.comparisons.of("primary")]
+        others = of_task.comparisons.of("exploratory")
+        if others:
+            count = of_task.comparisons.exploratory
+            title = f"{name}: {counted(count, 'exploratory comparison')}, unadjusted"
+            blocks.append(Details(title, [_family(family) for family in others], is_open=False))
+        if alike := of_task.comparisons.of("A/A"):
+            note = Note(
+                "Pairs that are one function or differ by a seed alone: they must agree, and prove nothing else."
+            )
+            blocks.append(Details(f"{name}: A/A lines", [note, *(_family(family) for family in alike)], is_open=False))
+        if of_task.networks:
+            blocks.append(Details(f"{name}: these networks, by image", [_networks(of_task)], is_open=False))
+    if context.differences.across:
+        blocks += [Heading("Over data sets"), _across(context)]
+    return blocks
+
+
+def _family(family: Family) -> Table:
+    rows: list[Cells] = []
+    for line in family.lines:
+        contrast, verdict = line.contrast, line.verdict
+        over = contrast.backbones[0] if len(contrast.backbones) == 1 else f"{len(contrast.backbones)} widths"
+        head: Cells = [f"{contrast.a} − {contrast.b}", over]
+        if isinstance(verdict, Silent):
+            rows.append([*head, "–", "–", "–", "–", "–", "–", Cell(verdict.word, detail=verdict.reason)])
+            continue
+        probabilities, effect = verdict.probabilities, verdict.effect
+        chances = (
+            "–"
+            if probabilities is None
+            else " / ".join(f"{p:.2f}" for p in (probabilities.worse, probabilities.same, probabilities.better))
+        )
+        beats = Cell("–") if effect is None else number(effect.share, 2, _limits(effect.interval, 2))
+        rows.append(
+            [
+                *head,
+                Cell(signed(verdict.test.mean), verdict.test.mean, _signed_limits(verdict.interval)),
+                _signed_limits(verdict.unadjusted),
+                p_text(verdict.p),
+                p_text(verdict.adjusted.difference),
+                chances,
+                beats,
+                Cell(verdict.word, detail=_outlook(verdict)),
+            ]
+        )
+    adjusted = f"Holm over {len(family.lines)}" if family.role == "primary" else "unadjusted"
+    margin = next((v.verdict.margin for v in family.lines if isinstance(v.verdict, Verdict) and v.verdict.margin), None)
+    band = "" if margin is None else f", margin {margin:g}"
+    unit = "; change a doubling of parameters" if family.kind == "trend over widths" else ""
+    return Table(
+        [
+            "Pair",
+            "Over",
+            "Difference",
+            "95 % alone",
+            "p",
+            "p adjusted",
+            "P worse / same / better",
+            "A beats B",
+            "Verdict",
+        ],
+        rows,
+        f"{family.task}, {WORDS.get(family.metric, family.metric)}, {KINDS[family.kind]}{unit}: {family.role}, "
+        f"{adjusted}"
+        f"{band}. Below a difference its interval in the family; P: Bayesian reading of the same numbers, which "
+        "decides "
+        "nothing; A beats B: share of paired fits.",
+        sortable=False,
+        stacks=True,
+    )
+
+
+def _outlook(verdict: Verdict) -> str:
+    outlook = verdict.outlook
+    if verdict.word != "undecided" or outlook is None:
+        return "" if verdict.margin is None else f"could show equivalence to ±{verdict.least_margin:.4f} at best"
+    if outlook.seen_now:
+        return f"sees {outlook.detectable:.4f} with 80 % power"
+    how = f"{outlook.repeats} repeats" if outlook.repeats else f"{outlook.images:.2g} times as many images"
+    return f"sees {outlook.detectable:.4f} with 80 % power; {how} would see {outlook.target:.4f}"
+
+
+def _networks(of_task: TaskEvidence) -> Table:
+    rows: list[Cells] = []
+    for one in of_task.networks:
+        pair, backbone = f"{one.contrast.a} − {one.contrast.b}", one.contrast.backbones[0]
+        rows.append([pair, backbone, *_by_image(one.found)])
+    metric = WORDS.get(of_task.metric, of_task.metric)
+    return Table(
+        ["Pair", "Width", "Difference", "p", "A alone / B alone right", "McNemar, mid-p"],
+        rows,
+        f"{metric}: of the networks that were fitted, paired by image, with cluster-robust intervals from influence "
+        "values. It says nothing of training again.",
+        sortable=False,
+        stacks=True,
+    )
+
+
+def _by_image(found: ImageDifference | TooFew) -> Cells:
+    if isinstance(found, TooFew):
+        return [Cell("–", detail=str(found)), "–", "–", "–"]
+    return [
+        Cell(signed(found.difference), found.difference, _signed_limits(found.interval)),
+        "–" if found.p is None else p_text(found.p),
+        f"{found.discordant[0]:,} / {found.discordant[1]:,}",
+        "–" if found.mcnemar is None else p_text(found.mcnemar),
+    ]
+
+
+def _across(context: Context) -> Table:
+    rows: list[Cells] = []
+    for one in context.differences.across:
+        head: Cells = [f"{one.a} − {one.b}", WORDS.get(one.metric, one.metric), ", ".join(one.tasks)]
+        if isinstance(one.found, TooFew):
+            rows.append([*head, Cell("–", detail=str(one.found)), "–", "–", "–"])
+            continue
+        following = "–" if one.found.next_set is None else _signed_limits(one.found.next_set)
+        mean = Cell(signed(one.found.mean), one.found.mean, _signed_limits(one.found.interval))
+        rows.append([*head, mean, p_text(one.found.p), f"{one.found.between:.4f}", following])
+    return Table(
+        ["Pair", "Metric", "Tasks", "Mean difference", "p", "sd between sets", "The next set"],
+        rows,
+        "Random effects over data sets (DerSimonian and Laird; intervals by Hartung and Knapp), mean over widths "
+        "within "
+        "each. Tasks that share images are no separate data sets, and two sets are a very small sample.",
+        sortable=False,
+        stacks=True,
+    )
+
+
+def claims(context: Context) -> list[Block]:
+    """The paper's claims, where there are models `hybrid` and `classical`."""
+    blocks: list[Block] = []
+    for name, of_task in context.differences.tasks.items():
+        if of_task.claims:
+            blocks.append(_claims(name, of_task.claims))
+    if not blocks:
+        return []
+    return [
+        Text(
+            "What the paper (Computation 2025, 13(12), 278) says of its networks, each claim with its own one-sided "
+            "test "
+            "on these fits. **Supported** and **contradicted** are findings; **undecided** is none."
+        ),
+        *blocks,
+    ]
+
+
+def _claims(task: str, found: Sequence[Claim]) -> Table:
+    rows: list[Cells] = [
+        [
+            Cell(claim.statement, detail=f"{claim.source}; {WORDS.get(claim.metric, claim.metric)}"),
+            claim.word,
+            claim_sentence(claim).partition(": ")[2],
+            claim.test,
+        ]
+        for claim in found
+    ]
+    return Table(
+        ["Claim", "Verdict", "Numbers", "Test"], rows, f"{task}: hybrid against classical.", False, stacks=True
+    )
+
+
+def spread(context: Context) -> list[Block]:
+    """Where the spread comes from, and what stands beside each verdict: cost."""
+    blocks: list[Block] = []
+    for name, of_task in context.differences.tasks.items():
+        found = of_task.spread
+        if found is None or len(found.components) < 2:
+            continue
+        rows: list[Cells] = [
+            [
+                " × ".join(each.factors) + (" (residual)" if each is found.components[-1] else ""),
+                Cell(f"{100 * each.share:.1f} %", each.share),
+                Cell(f"{each.variance:.3g}", each.variance),
+                Cell(str(each.df), each.df),
+            ]
+            for each in found.components
+        ]
+        lead = ""
+        if "model" not in found.not_varied:
+            lead = f"**The model explains {100 * found.share_with('model'):.1f} % of what differs on {name}** "
+            lead += "(its own share and that with other factors). "
+        still = (*found.not_varied, "circuit seed")
+        blocks += [
+            Text(f"{lead}Not varied here, so that nothing is known of them: {', '.join(still)}."),
+            Table(
+                ["Source", "Share", "Variance", "df"],
+                rows,
+                f"{name}, {WORDS.get(of_task.metric, of_task.metric)} of each fit: components of variance from "
+                "expected "
+                "mean squares, negative ones counted as 0. A fold has its own images and weight seed: the two are one "
+                "factor here.",
+                sortable=False,
+            ),
+        ]
+    return blocks
+
+
+def leaks(context: Context) -> list[Block]:
+    """What relatives on both sides of a fold add, where a study can say it."""
+    blocks: list[Block] = []
+    if found := context.differences.leaks:
+        rows: list[Cells] = [
+            [
+                f"{one.ungrouped} − {one.grouped}",
+                one.backbone,
+                one.model,
+                WORDS.get(one.metric, one.metric),
+                *_by_image(one.found)[:2],
+            ]
+            for one in found
+        ]
+        blocks.append(
+            Table(
+                ["Tasks", "Width", "Model", "Metric", "Ungrouped − grouped", "p"],
+                rows,
+                "The same images and models, folds with groups torn apart minus folds that keep them whole: what "
+                "leaks. "
+                "Paired by image, so for these networks only.",
+                stacks=True,
+            )
+        )
+    blocks += _unseen(context)
+    return blocks
+
+
+def _unseen(context: Context) -> Iterator[Block]:
+    for name, of_task in context.differences.tasks.items():
+        rows: list[Cells] = [
+            [
+                backbone,
+                model,
+                WORDS.get(one.metric, one.metric),
+                number(one.seen.value, detail=interval_words(one.seen.interval)),
+                number(one.unseen.value, detail=interval_words(one.unseen.interval)),
+                Cell(signed(one.seen.value - one.unseen.value), one.seen.value - one.unseen.value),
+            ]
+            for (backbone, model), parts in of_task.unseen.items()
+            for one in parts
+        ]
+        if rows:
+            first = next(iter(of_task.unseen.values()))[0]
+            yield Table(
+                ["Backbone", "Model", "Metric", "Seen groups", "Unseen groups", "Difference"],
+                rows,
+                f"{name}: test images whose group has others in the training part ({first.seen.images:,}), and those "
+                f"without ({first.unseen.images:,}). The second are what new patients would be.",
+                stacks=True,
+            )
+
+
+def _limits(interval: Interval, digits: int) -> str:
+    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+
+
+def _signed_limits(interval: Interval) -> str:
+    return f"{signed(interval.low)} to {signed(interval.high)}"
