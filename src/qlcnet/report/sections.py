@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qlcnet.report import checks, circuit_section, paper_text, results_sections, setup_sections
+from qlcnet.report import checks, circuit_section, paper_section, paper_text, results_sections, setup_sections
 from qlcnet.report.content import Section
 
 SECTIONS = (
@@ -11,6 +11,7 @@ SECTIONS = (
     Section("classes", "Classes", results_sections.classes),
     Section("roc", "ROC curves", results_sections.curves),
     Section("training", "Training curves", results_sections.training),
+    Section("paper", "Beside the paper", paper_section.paper),
     Section("checks", "How this study could be wrong", checks.checks),
     Section("data", "Data", setup_sections.data),
     Section("setup", "Models and training", setup_sections.setup),
