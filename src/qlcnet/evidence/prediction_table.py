@@ -58,7 +58,10 @@ class PredictionTable:
 def header_of(text: str) -> list[str]:
     """Names of a table's columns, of which nothing is checked."""
     first = io.StringIO(text.removeprefix("\ufeff"), newline="").readline()
-    return [field.strip() for field in next(csv.reader([first]), [])]
+    try:
+        return [field.strip() for field in next(csv.reader([first]), [])]
+    except csv.Error:  # `parse_table` says of what
+        return []
 
 
 def parse_table(text: str, name: str, group_by: str | None = None) -> PredictionTable:
