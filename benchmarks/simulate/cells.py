@@ -27,18 +27,18 @@ class Cell:
 
     one: the numbers of one simulated study, drawn with this generator; they are added up over studies.
     summary: what the sums over `simulations` studies say, for the committed JSON.
-    modules: those whose code determines the numbers: other code, and the sums start anew.
+    code: `digest` of the modules that determine the numbers: with other code the sums start anew.
     """
 
     one: Callable[[np.random.Generator], Tally]
     summary: Callable[[Tally, int], dict[str, Any]]
-    modules: tuple[ModuleType, ...]
+    code: str
 
-    @property
-    def code(self) -> str:
-        """Digest of the modules without comments and layout."""
-        text = "".join(ast.dump(ast.parse(Path(str(m.__file__)).read_text(encoding="utf-8"))) for m in self.modules)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+def digest(*modules: ModuleType) -> str:
+    """Of modules without their comments and layout; taken when they are loaded, as files may change during a run."""
+    text = "".join(ast.dump(ast.parse(Path(str(m.__file__)).read_text(encoding="utf-8"))) for m in modules)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Kept:
 
     def keep_sums(self, name: str, code: str, done: int, sums: Tally) -> None:
         """State of a cell, so that a killed run goes on."""
-        write_whole(self._file(name), json.dumps({"cell": name, "code": code, "done": done, "sums": sums}))
+        plain = {key: float(number) for key, number in sums.items()}
+        write_whole(self._file(name), json.dumps({"cell": name, "code": code, "done": done, "sums": plain}))
 
     def keep_result(self, name: str, result: Mapping[str, Any]) -> None:
         """A cell of the file in git; the others stay."""
@@ -71,14 +72,13 @@ class Kept:
 def run(cells: Mapping[str, Cell], simulations: int, kept: Kept) -> Iterator[tuple[str, dict[str, Any]]]:
     """The result of each cell after at least `simulations`; simulation i has one stream, whoever draws it and when."""
     for name, cell in cells.items():
-        code = cell.code
-        done, sums = kept.sums(name, code)
+        done, sums = kept.sums(name, cell.code)
         while done < simulations:
             stop = min(simulations, done + BLOCK)
             sums.update(simulate(name, cell, range(done, stop)))  # `+=` of a Counter drops what is not above 0
             done = stop
-            kept.keep_sums(name, code, done, sums)
-        result = {"simulations": done, **cell.summary(sums, done), "code": code}
+            kept.keep_sums(name, cell.code, done, sums)
+        result = {"simulations": done, **cell.summary(sums, done), "code": cell.code}
         kept.keep_result(name, result)
         yield name, result
 

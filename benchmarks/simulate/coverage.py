@@ -2,11 +2,120 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from .cells import Cell
+import numpy as np
+
+from qlcnet.evidence import basis, effective, influence, intervals, limits
+from qlcnet.evidence.intervals import intervals_of
+from qlcnet.evidence.limits import Limits, wilson
+
+from . import shapes
+from .cells import Cell, Tally, digest, standard_error
+from .shapes import BREASTMNIST, HAM10000, ONE_TO_SIX, Shape, Study, clumping, draw, truth
+
+WEAK, SURE, PERFECT = (0.7,), (3.3,), (5.0,)
+UNEVEN = (1.5, 2.0, 2.0, 0.3, 1.0, 2.5, 3.5)  # of DermaMNIST's classes, the rarest hardly ever recognised
+TWO = Shape(156, BREASTMNIST)
+SEVEN = Shape(1000)
+DERMA = Shape(10_015)
+
+SHAPES: Mapping[str, Shape] = {
+    "2 classes, n 156": TWO,
+    "2 classes, n 156, weak": replace(TWO, skill=WEAK),
+    "2 classes, n 156, nearly perfect": replace(TWO, skill=SURE),
+    "2 classes, n 156, perfect": replace(TWO, skill=PERFECT),
+    "2 classes, n 780": replace(TWO, n=780),
+    "2 classes, n 780, groups of 1 to 6": replace(TWO, n=780, sizes=ONE_TO_SIX),
+    "2 classes, n 780, groups of 1 to 6, mixed": replace(TWO, n=780, sizes=ONE_TO_SIX, mixed=True),
+    "7 classes, n 1,000": SEVEN,
+    "7 classes, n 1,000, weak": replace(SEVEN, skill=WEAK),
+    "7 classes, n 1,000, uneven": replace(SEVEN, skill=UNEVEN),
+    "7 classes, n 1,000, nearly perfect": replace(SEVEN, skill=SURE),
+    "7 classes, n 1,000, perfect": replace(SEVEN, skill=PERFECT),
+    "7 classes, n 1,000, groups of 1 to 6": replace(SEVEN, sizes=ONE_TO_SIX),
+    "7 classes, n 1,000, groups of 1 to 6, uneven": replace(SEVEN, sizes=ONE_TO_SIX, skill=UNEVEN),
+    "7 classes, n 1,000, groups of 1 to 6, mixed": replace(SEVEN, sizes=ONE_TO_SIX, mixed=True),
+    "7 classes, n 1,000, 3 repeats": replace(SEVEN, repeats=3),
+    "7 classes, n 2,003, HAM10000's groups": replace(SEVEN, n=2003, sizes=HAM10000),
+    "7 classes, n 2,003, HAM10000's groups, weak": replace(SEVEN, n=2003, sizes=HAM10000, skill=WEAK),
+    "7 classes, n 2,003, groups of 1 to 6, 3 repeats": replace(SEVEN, n=2003, sizes=ONE_TO_SIX, repeats=3),
+    "7 classes, n 10,015": DERMA,
+    "7 classes, n 10,015, HAM10000's groups, uneven": replace(DERMA, sizes=HAM10000, skill=UNEVEN),
+    "7 classes, n 10,015, groups of 1 to 6": replace(DERMA, sizes=ONE_TO_SIX),
+    "7 classes, n 10,015, HAM10000's groups, nearly perfect": replace(DERMA, sizes=HAM10000, skill=SURE),
+}
 
 
-def coverage_cells() -> Mapping[str, Cell]:
+def coverage_cells() -> dict[str, Cell]:
     """The cells of `--part intervals`."""
-    return {}
+    code = digest(shapes, basis, effective, influence, intervals, limits)
+    return {name: Cell(partial(one_study, shape), partial(summary, shape), code) for name, shape in SHAPES.items()}
+
+
+def one_study(shape: Shape, rng: np.random.Generator) -> Tally:
+    """Of one study: which intervals were shown, held, missed low or high, and how wide they were."""
+    return judge(draw(shape, rng), truth(shape), shape)
+
+
+def judge(study: Study, true: Mapping[str, float], shape: Shape) -> Counter[str]:
+    """Numbers to add up, "metric:what"; a study in which a class is absent counts apart."""
+    members = np.bincount(study.targets, minlength=len(shape.classes))
+    if not members.all():
+        return Counter({"absent": 1})
+    found = intervals_of([(study.targets, p) for p in study.probabilities], study.folds, study.groups)
+    independent = true_members(study, shape)
+    sums: Counter[str] = Counter()
+    for name, interval in found.items():
+        if not isinstance(interval, Limits):
+            continue
+        sums[f"{name}:shown"] += 1
+        sums[f"{name}:held"] += interval.low <= true[name] <= interval.high
+        sums[f"{name}:above"] += true[name] > interval.high
+        sums[f"{name}:width"] += interval.high - interval.low
+        if name.startswith("recall"):
+            k = int(name.rpartition("_")[2])
+            low, high = wilson(interval.value, independent[k])
+            sums[f"{name}:wilson"] += high - low
+            sums[f"{name}:members"] += members[k]
+    return sums
+
+
+def true_members(study: Study, shape: Shape) -> np.ndarray:
+    """Members of each class over the design effect that the population's correlations have in these groups, (K,)."""
+    spread, icc = clumping(shape)
+    codes = np.arange(len(study.targets)) if study.groups is None else study.groups
+    classes = len(shape.classes)
+    in_group = np.bincount(codes * classes + study.targets, minlength=(codes.max() + 1) * classes).reshape(-1, classes)
+    members = in_group.sum(0)
+    return members / (spread + icc * ((in_group**2).sum(0) / members - 1))
+
+
+def summary(shape: Shape, sums: Tally, simulations: int) -> dict[str, Any]:
+    """Coverage of each metric with its standard error, where it was shown in at least one study."""
+    absent = int(sums.get("absent", 0))
+    return {"absent": absent, "metrics": {name: _of_metric(name, sums) for name in _names(sums)}}
+
+
+def _names(sums: Tally) -> list[str]:
+    return sorted(key.removesuffix(":shown") for key in sums if key.endswith(":shown"))
+
+
+def _of_metric(name: str, sums: Tally) -> dict[str, Any]:
+    shown = sums[f"{name}:shown"]
+    coverage = sums.get(f"{name}:held", 0) / shown
+    found = {
+        "shown": int(shown),
+        "coverage": round(coverage, 4),
+        "se": round(standard_error(coverage, shown), 4),
+        "truth_above": round(sums.get(f"{name}:above", 0) / shown, 4),
+        "width": round(sums[f"{name}:width"] / shown, 4),
+    }
+    if name.startswith("recall"):
+        found["members"] = round(sums[f"{name}:members"] / shown, 1)
+        found["of_wilson"] = round(sums[f"{name}:width"] / sums[f"{name}:wilson"], 3)
+    return found

@@ -110,13 +110,30 @@ def draw_folds(shape: Shape, targets: np.ndarray, groups: np.ndarray, rng: np.ra
 
 
 @cache
-def truth(shape: Shape) -> dict[str, float]:
-    """The population's metrics, named as in qlcnet.evidence.intervals: TRUTH images a class, weighted by the priors."""
+def truth(shape: Shape, images: int = TRUTH) -> dict[str, float]:
+    """The population's metrics, named as in qlcnet.evidence.intervals: so many images a class, weighted by priors."""
     classes = len(shape.classes)
     rng = np.random.default_rng(20_011)
-    targets = np.repeat(np.arange(classes), TRUTH)
+    targets = np.repeat(np.arange(classes), images)
     noise = rng.standard_normal((len(targets), classes))
     return weighted_metrics(targets, _softmax(_mean_logits(shape)[targets] + noise), shape.priors)
+
+
+@cache
+def clumping(shape: Shape, images: int = TRUTH) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class's hits, over the variance of one hit, (K,) each: variance of the mean over repeats, covariance of
+    two images of one group."""
+    classes = len(shape.classes)
+    targets = np.repeat(np.arange(classes), images)
+    pairs = np.repeat(np.arange(len(targets) // 2), 2)
+    rng = np.random.default_rng(20_012)
+    hits = np.mean([p.argmax(1) == targets for p in draw_probabilities(shape, targets, pairs, rng)], axis=0)
+    hits = hits.reshape(classes, -1, 2)
+    recalls = hits.mean((1, 2))
+    one = np.maximum(recalls * (1 - recalls), 0.25 / images)  # a class that is never missed: as if it were, once
+    residuals = hits - recalls[:, None, None]
+    spread = np.maximum((residuals**2).mean((1, 2)) / one, 1 / shape.repeats)
+    return spread, (residuals[..., 0] * residuals[..., 1]).mean(1) / one
 
 
 def weighted_metrics(targets: np.ndarray, probabilities: np.ndarray, priors: np.ndarray) -> dict[str, float]:

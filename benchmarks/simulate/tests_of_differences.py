@@ -25,7 +25,7 @@ from qlcnet.evidence.resampled import PairedT, resampled_t
 from qlcnet.evidence.verdicts import Verdict, judge
 
 from . import tests_of_differences as this_module
-from .cells import Cell, Tally, standard_error
+from .cells import Cell, Tally, digest, standard_error
 from .shapes import ALONE, BREASTMNIST, DERMAMNIST, ONE_TO_SIX
 
 ALPHA = 0.05
@@ -65,9 +65,9 @@ SHAPES = {
 
 def cells() -> dict[str, Cell]:
     """The cells of `--part tests`."""
-    modules = (this_module, resampled, power, verdicts, fold_variance)
+    code = digest(this_module, resampled, power, verdicts, fold_variance)
     return {
-        f"{shape}, {null}": Cell(partial(one, make(null=null)), partial(summary, make(null=null)), modules)
+        f"{shape}, {null}": Cell(partial(one, make(null=null)), partial(summary, make(null=null)), code)
         for shape, make in SHAPES.items()
         for null in ("seeds", "halves")
     }

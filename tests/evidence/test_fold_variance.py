@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from qlcnet.evidence.fold_variance import compare_variances
-from qlcnet.evidence.resampled import TooFew
+from qlcnet.evidence.limits import TooFew
 
 RNG = np.random.default_rng(3)
 A = RNG.normal(0, 1, (1, 8))

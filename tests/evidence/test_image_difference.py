@@ -13,7 +13,7 @@ from qlcnet.evidence.image_difference import (
     mcnemar_mid_p,
     of_rare_classes,
 )
-from qlcnet.evidence.resampled import TooFew
+from qlcnet.evidence.limits import TooFew
 
 
 def test_mcnemar_against_the_paper():

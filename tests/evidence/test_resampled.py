@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.power import MOST_REPEATS, detectable, detectable_for_ever, noncentrality, outlook
-from qlcnet.evidence.resampled import Design, PairedT, TooFew, resampled_t, seeds_t
+from qlcnet.evidence.resampled import Design, PairedT, resampled_t, seeds_t
 
 FIVE = np.array([[0.01, 0.03, 0.02, 0.05, -0.01]])  # mean 0.02, sd sqrt(0.0005)
 

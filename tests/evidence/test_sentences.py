@@ -2,7 +2,8 @@
 
 from qlcnet.evidence.claims import crossing
 from qlcnet.evidence.families import Contrast, Line
-from qlcnet.evidence.resampled import Design, PairedT, TooFew
+from qlcnet.evidence.limits import TooFew
+from qlcnet.evidence.resampled import Design, PairedT
 from qlcnet.evidence.sentences import FINDINGS, UNDECIDED_TREND, claim_sentence, p_text, sentence
 from qlcnet.evidence.verdicts import judge
 from tests.evidence.test_claims import widths

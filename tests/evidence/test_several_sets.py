@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qlcnet.evidence.resampled import Design, PairedT, TooFew
+from qlcnet.evidence.limits import TooFew
+from qlcnet.evidence.resampled import Design, PairedT
 from qlcnet.evidence.several_sets import pooled, random_effects, ranks
 
 

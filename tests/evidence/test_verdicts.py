@@ -8,8 +8,9 @@ import pytest
 from qlcnet.config import Evidence
 from qlcnet.evidence.comparison import NotComparable, check_paired, compare, fold_scores
 from qlcnet.evidence.families import compare_task, matrix
+from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.metrics import metrics_of
-from qlcnet.evidence.resampled import Design, PairedT, TooFew
+from qlcnet.evidence.resampled import Design, PairedT
 from qlcnet.evidence.verdicts import Silent, holm, judge
 from tests.evidence.tables import PARAMETERS, around, make_scores, make_table
 from tests.evidence.test_metrics import predictions

@@ -15,7 +15,8 @@ import numpy as np
 
 from qlcnet.evidence.comparison import FoldScores, check_paired, mean_over_widths, paired_t, trend_over_widths
 from qlcnet.evidence.fold_variance import VarianceComparison, compare_variances
-from qlcnet.evidence.resampled import PairedT, TooFew
+from qlcnet.evidence.limits import TooFew
+from qlcnet.evidence.resampled import PairedT
 from qlcnet.evidence.statistics import Interval
 
 ClaimWord = Literal["supported", "contradicted", "undecided", "not testable"]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.oof import OOFTable
-from qlcnet.evidence.resampled import PairedT, TooFew, resampled_t, seeds_t
+from qlcnet.evidence.resampled import PairedT, resampled_t, seeds_t
 from qlcnet.evidence.summary import FitScore, measure
 
 

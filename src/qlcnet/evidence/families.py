@@ -24,7 +24,8 @@ from qlcnet.evidence.comparison import (
     paired_t,
     trend_over_widths,
 )
-from qlcnet.evidence.resampled import PairedT, TooFew
+from qlcnet.evidence.limits import TooFew
+from qlcnet.evidence.resampled import PairedT
 from qlcnet.evidence.verdicts import Silent, Verdict, judge
 
 Role = Literal["primary", "exploratory", "A/A"]

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from qlcnet.evidence.resampled import NO_SPREAD, TooFew
+from qlcnet.evidence.limits import TooFew
+from qlcnet.evidence.resampled import NO_SPREAD
 from qlcnet.evidence.statistics import Interval
 
 LEAST_FOLDS = 4  # k - 2 degrees of freedom: with 3 folds there is one

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from scipy import optimize, stats
 
-from qlcnet.evidence.resampled import TooFew
+from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.statistics import Interval
 
 Method = Literal["influence values", "Bonett and Price"]

@@ -152,6 +152,19 @@ def roc_macro(curves: Sequence[Curve | None], points: int = MACRO_POINTS) -> Cur
     return Curve(np.r_[0.0, grid], np.r_[0.0, mean])
 
 
+def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Mean precision over the recall gained at each distinct score (no interpolation); NaN without a positive."""
+    true, false, _ = _counts_above(positive, scores)
+    if not true[-1]:
+        return float("nan")
+    return float((np.diff(true) * true[1:] / (true[1:] + false[1:])).sum() / true[-1])
+
+
+def average_precision_per_class(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Average precision of each class against the rest, (K,), NaN for an absent class."""
+    return np.array([average_precision(targets == k, probabilities[:, k]) for k in range(probabilities.shape[1])])
+
+
 def one_hot(targets: np.ndarray, classes: int) -> np.ndarray:
     """Boolean (N, K)."""
     return targets[:, None] == np.arange(classes)
@@ -169,7 +182,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _counts_above(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positives and negatives at or above each distinct score, highest first, with a leading 0; and those scores."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)  # equal scores in any order: only the ends of their runs are looked at
     ordered = scores[order]
     last = np.r_[np.flatnonzero(np.diff(ordered)), len(ordered) - 1]  # last row of each run of equal scores
     true = np.cumsum(positive[order], dtype=np.int64)[last]

@@ -15,18 +15,12 @@ from typing import Literal
 import numpy as np
 from scipy import special  # a tenth of the time of scipy.stats
 
+from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.statistics import Interval
 
 Scope = Literal["this way of training", "on these images"]
 NO_SPREAD = 1e-12  # an sd below is rounding: all differences are equal, and say nothing of how they would vary
 LEAST_SEEDS = 3  # means of repeats under which no spread is spoken of
-
-
-@dataclass(frozen=True)
-class TooFew:
-    """No number can be given; `reason` says of what there is too little, and how much it would take."""
-
-    reason: str
 
 
 @dataclass(frozen=True)

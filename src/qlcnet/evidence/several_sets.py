@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from qlcnet.evidence.resampled import PairedT, TooFew
+from qlcnet.evidence.limits import TooFew
+from qlcnet.evidence.resampled import PairedT
 from qlcnet.evidence.statistics import Interval
 
 LEAST_FOR_RANKS = 5

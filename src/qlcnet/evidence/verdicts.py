@@ -20,8 +20,9 @@ from typing import Literal
 
 import numpy as np
 
+from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.power import Outlook, outlook
-from qlcnet.evidence.resampled import Effect, PairedT, Probabilities, TooFew
+from qlcnet.evidence.resampled import Effect, PairedT, Probabilities
 from qlcnet.evidence.statistics import Interval
 
 Word = Literal[
