@@ -32,11 +32,16 @@ else:
     from machine import describe_machine
     from simulate.cells import Cell, Kept, run
     from simulate.coverage import coverage_cells
+    from simulate.networks_compared import cells as cells_of_networks
     from simulate.tests_of_differences import cells as cells_of_tests
 
     SIMULATIONS = 2000
     HERE = Path(__file__).resolve().parent
-    PARTS: Mapping[str, Callable[[], Mapping[str, Cell]]] = {"intervals": coverage_cells, "tests": cells_of_tests}
+    PARTS: Mapping[str, Callable[[], Mapping[str, Cell]]] = {
+        "intervals": coverage_cells,
+        "tests": cells_of_tests,
+        "networks": cells_of_networks,
+    }
 
     def main(arguments: Sequence[str] | None = None) -> None:
         """The chosen parts; prints a line a cell and, last, one JSON line."""

@@ -119,10 +119,11 @@ def test_what_would_decide():
     test = paired(0.0, 0.01)
     assert outlook(test, 0.026, 0.05).repeats == 1
     assert outlook(test, 0.026, 0.05).seen_now
-    more = outlook(test, 0.0170, 0.05)
-    assert not more.seen_now
-    assert detectable(test.design.with_repeats(more.repeats), 0.05) <= 1.70
-    assert detectable(test.design.with_repeats(more.repeats - 1), 0.05) > 1.70
+    assert not outlook(test, 0.024, 0.05).seen_now
+    for target in (1.64, 1.66, 1.68, 1.70, 1.75, 1.80, 1.90, 2.10):  # sd
+        more = outlook(test, 0.01 * target, 0.05).repeats
+        assert detectable(test.design.with_repeats(more), 0.05) <= target
+        assert detectable(test.design.with_repeats(more - 1), 0.05) > target
     never = outlook(test, 0.0126, 0.05)  # below 1.60 sd
     assert never.repeats is None
     assert never.images == pytest.approx((2.523 / 1.26) ** 2, rel=1e-3)  # about four times as many
