@@ -63,7 +63,7 @@ def small(task: str, dataset: dict[str, Any], **changes: Any) -> dict[str, Any]:
         },
         "backbones": {"lcnet_035": {"activation": "relu"}},
         "training": {"epochs": 1, "batch_size": 32},
-        "report": {"title": "test", "bootstrap": 100},
+        "report": {"title": "test"},
         **changes,
     }
 

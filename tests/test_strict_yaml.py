@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {
     "seed": 42,
     "datasets": {"tiny": {"source": {"kind": "digits", "size": 8}, "protocol": {"folds": 2}, "images_per_class": 4}},
     "circuits": {}, "channels": {}, "models": {"classical": {"inputs": ["image"], "head": "linear"}},
-    "backbones": {"lcnet_050": {}}, "training": {"epochs": 1, "batch_size": 16}, "report": {"bootstrap": 100},
+    "backbones": {"lcnet_050": {}}, "training": {"epochs": 1, "batch_size": 16},
 }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_a_file_of_another_encoding_or_kind_is_named(tmp_path: Path) -> None:
         ("training.learning_rate", float("inf"), "training.learning_rate: input should be a finite number"),
         ("training.epochs", 10**20, "training.epochs: input should be less than or equal to 100000"),
         ("seed", 10**20, "seed: input should be less than 9223372036854775808"),
-        ("report.bootstrap", 10**10, "report.bootstrap: input should be less than or equal to 100000"),
+        ("report.examples", 10**10, "report.examples: input should be less than or equal to 16"),
         ("models", {"m" * 300: {"inputs": ["image"]}}, "should have at most 64 characters"),
         ("training.optimizer", "x" * 5000, "training.optimizer: input should be 'adam', 'adamw' or 'sgd'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qlcnet.fit.store import FoldStore
     from qlcnet.paths import Project
+
+log = logging.getLogger("qlcnet")
 
 # --- stages of dvc.yaml -----------------------------------------------------------------------------------------
 
@@ -79,9 +82,15 @@ def report(options: argparse.Namespace) -> int:
     from qlcnet.config import load_params
     from qlcnet.paths import Project
     from qlcnet.report import build_report
+    from qlcnet.tracking import publish
+    from qlcnet.tracking.backend import brief
 
     project = Project.find()
     build_report(load_params(project.params), project.root)
+    try:  # the page is there: a tracking store that is not is no reason to make it again
+        publish(project.root)
+    except Exception as error:
+        log.warning("the tracking store lacks the verdicts: %s; `qlcnet report` tries again", brief(error))
     return 0
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from qlcnet.evidence.further import ALL_METRICS, further_metrics_of
+from qlcnet.evidence.intervals import intervals_of
+from qlcnet.evidence.limits import Limits, TooFew
 from qlcnet.evidence.metrics import METRICS, metrics_of, roc_curve, roc_micro
 from qlcnet.evidence.oof import OOFTable
-from qlcnet.evidence.statistics import bootstrap, percentile_interval
-from qlcnet.evidence.summary import CircuitEvaluations, NetworkCost, Resampling, cost_of, summarise_model
+from qlcnet.evidence.summary import CircuitEvaluations, NetworkCost, cost_of, summarise_model
 from tests.evidence.test_metrics import predictions
 
 COST = NetworkCost(10, 20, CircuitEvaluations(1, 2, 3))
@@ -69,13 +71,30 @@ def test_intervals_are_there_when_asked_for_and_groups_are_those_of_the_images()
     table = make_table(90, repeats=2, first=10)
     assert summarise_model(table, empty(table), COST).oof.metrics["accuracy"].interval is None
     groups = np.r_[np.full(10, 99), np.arange(90) // 3]  # the first ten images of the set are not scored
-    summary = summarise_model(table, empty(table), COST, Resampling(50, 3, groups))
+    summary = summarise_model(table, empty(table), COST, intervals=True, groups=groups)
     repeats = [table.of_repeat(r) for r in (0, 1)]
-    draws = bootstrap(repeats[0].target, [t.probabilities for t in repeats], np.arange(90) // 3, 50, 3)
-    for name in METRICS:
-        assert summary.oof.metrics[name].interval == percentile_interval(draws[name])
+    rows = [(t.target, t.probabilities) for t in repeats]
+    expected = intervals_of(rows, [t.fold for t in repeats], np.arange(90) // 3)
+    for name in ALL_METRICS:
+        assert summary.oof.metrics[name].interval == expected[name]
     for k in range(3):
-        assert summary.oof.recalls[k].interval == percentile_interval(draws[f"recall_{k}"])
+        assert summary.oof.recalls[k].interval == expected[f"recall_{k}"]
+        assert summary.oof.aucs[k].interval == expected[f"auc_{k}"]
+
+
+def test_what_is_shown_is_what_the_interval_is_of():
+    """Of a macro AUC the mean over fits, of all else the pooled value; without an interval the pooled value."""
+    table = make_table(90)
+    found = summarise_model(table, empty(table), COST, intervals=True).oof.metrics
+    assert isinstance(found["auc_macro"].interval, Limits)
+    assert found["auc_macro"].shown == pytest.approx(found["auc_macro"].fold_mean)
+    assert found["auc_macro"].shown != found["auc_macro"].value
+    assert found["accuracy"].shown == found["accuracy"].value
+    assert isinstance(found["calibration_error"].interval, TooFew)
+    assert found["calibration_error"].limits is None
+    assert (
+        found["calibration_error"].shown == further_metrics_of(table.target, table.probabilities)["calibration_error"]
+    )
 
 
 def test_the_test_part_is_scored_by_every_fit():
@@ -84,15 +103,15 @@ def test_the_test_part_is_scored_by_every_fit():
     beside = OOFTable("t", "b", "m", tests.class_names, tests.fold, tests.repeat, *(
         tests.index, tests.target, tests.probabilities
     ))  # fmt: skip
-    summary = summarise_model(table, beside, COST, Resampling(50, 0))
+    summary = summarise_model(table, beside, COST, intervals=True)
     assert summary.test is not None
     assert summary.test.n == 30
     assert [(fit.repeat, fit.fold, fit.n) for fit in summary.test.fits] == [(0, 0, 30), (0, 1, 30), (0, 2, 30)]
     estimate = summary.test.metrics["loss"]
     of_fits = [metrics_of(t.target, t.probabilities)["loss"] for t in (beside.of_fit(0, f) for f in range(3))]
     assert estimate.fold_mean == np.mean(of_fits)
-    assert estimate.interval is not None
-    assert estimate.interval.low < estimate.fold_mean < estimate.interval.high
+    assert estimate.limits is not None
+    assert estimate.limits.low < estimate.fold_mean < estimate.limits.high
 
 
 def test_channels_cost_once_and_heads_in_every_fit():

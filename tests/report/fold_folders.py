@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
     },
     "backbones": {"lcnet_050": {}, "lcnet_075": {}},
     "training": {"epochs": 4, "batch_size": 16},
-    "report": {"bootstrap": 100, "title": "A study of spots"},
+    "report": {"title": "A study of spots"},
 }
 CLASS_NAMES = ("naevus", "melanoma", "benign keratosis", "vascular lesion")
 COMPUTED_ON = {"vendor": "AuthenticAMD", "torch": "AVX512", "onednn": "AVX512", "products": "oneDNN", "variables": {}}

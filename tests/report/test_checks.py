@@ -103,7 +103,7 @@ def test_another_machine_is_found(root: Path) -> None:
 
 
 def test_page_and_table_show_states_and_reasons(root: Path) -> None:
-    params = make_params(**small(report={"bootstrap": 100, "mute": {"QLC008": "spots are drawn, <not> found"}}))
+    params = make_params(**small(report={"mute": {"QLC008": "spots are drawn, <not> found"}}))
     build_report(params, root)
     html = (root / "results/report.html").read_text(encoding="utf-8")
     section = html[html.index('<section id="checks"') :]

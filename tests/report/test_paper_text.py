@@ -48,7 +48,7 @@ def test_methods_say_what_was_run(study: Study) -> None:
     assert "quantum head behind a neck of 4" in said["Networks"]
     assert "RY(πx) of each pixel x, then a random ansatz of 1 layer with 4 rotations each (seed 42)" in said["Circuits"]
     assert "adam, learning rate 0.001" in said["Training"]
-    assert "100 bootstrap resamples" in said["Statistics"]
+    assert "corrected resampled t test" in said["Statistics"]
     assert "torch 2.15.0" in said["Software and machine"], "the version that the fits had"
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from qlcnet.evidence.learning import LearningCurve
+from qlcnet.evidence.limits import Limits
 from qlcnet.evidence.metrics import METRICS, Confusion
-from qlcnet.evidence.statistics import Interval
 from qlcnet.evidence.summary import CircuitEvaluations, Estimate, ModelSummary, NetworkCost, Scores
 from qlcnet.report.plots import TRAINING, by_backbone, error_bar, training
 from qlcnet.report.style import COLOURS
@@ -37,7 +37,7 @@ def test_points_by_backbone_keep_the_colour_of_their_model():
 
 
 def test_a_bar_is_the_spread_of_folds_or_with_one_fit_the_interval():
-    assert error_bar(Estimate(0.8, 0.7, 0.1, Interval(0.5, 0.9))) == (0.1, 0.1)
+    assert error_bar(Estimate(0.8, 0.7, 0.1, Limits(0.8, 0.5, 0.9, "by hand"))) == (0.1, 0.1)
     nan = float("nan")
-    np.testing.assert_allclose(error_bar(Estimate(0.8, 0.8, nan, Interval(0.5, 0.9))), (0.3, 0.1))
+    np.testing.assert_allclose(error_bar(Estimate(0.8, 0.8, nan, Limits(0.8, 0.5, 0.9, "by hand"))), (0.3, 0.1))
     assert error_bar(Estimate(0.8, 0.8, nan)) == (0.0, 0.0)

@@ -183,7 +183,7 @@ def test_all_protocols_and_a_subset_are_said(tmp_path):
         datasets=datasets,
         models={"wide": {**separate, "head": {"kind": "quantum", "ansatz": "random"}}},
         backbones={"tiny": {"architecture": "mobilenetv3_small_050"}},
-        report={"title": "<b>& a title", "bootstrap": 100},
+        report={"title": "<b>& a title"},
     )
     build_report(make_study(tmp_path, params, images=200), tmp_path)
     html = page(tmp_path)
@@ -192,7 +192,7 @@ def test_all_protocols_and_a_subset_are_said(tmp_path):
     assert "the official test part" in html
     assert "2 repeats together" in html
     assert "resamples of groups" in html
-    assert "bars: 95 % bootstrap interval" in html  # one fit has no sd
+    assert "bars: 95 % interval" in html  # one fit has no sd
     assert "equals a sine" not in html  # not this head's ansatz
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from qlcnet.evidence.intervals import intervals_of
+from qlcnet.evidence.limits import Limits
 from qlcnet.evidence.metrics import METRICS
-from qlcnet.evidence.statistics import bootstrap, percentile_interval
 from qlcnet.evidence.summary import Estimate
 from qlcnet.report.predictions import read_oof
 from qlcnet.report.study import StudyError, read_study
@@ -38,8 +39,9 @@ def test_holds_the_names_of_the_design(made):
     entry = summary["tasks"]["pooled"]["lcnet_050"]["hybrid"]
     assert {"n", "recall_per_class", "parameters", "multiply_adds", "circuit_evaluations", *METRICS} <= set(entry)
     for metric in METRICS:
-        assert set(entry[metric]) == {"oof", "fold_mean", "fold_sd", "ci_low", "ci_high"}
-        assert entry[metric]["ci_low"] < entry[metric]["oof"] < entry[metric]["ci_high"]
+        assert set(entry[metric]) == {"oof", "fold_mean", "fold_sd", "ci_low", "ci_high", "ci_method"}
+        shown = entry[metric]["fold_mean" if metric == "auc_macro" else "oof"]
+        assert entry[metric]["ci_low"] <= shown <= entry[metric]["ci_high"]
     assert summary["tuple"]["torch"] == "2.15.0"
     assert summary["statistics"]["fold_sd_ddof"] == 1
     assert "torch" in summary["versions"]
@@ -73,21 +75,24 @@ def test_the_test_part_is_scored_beside_with_train_cv_only(made):
     _, _, summary = made
     beside, pooled, own = (summary["tasks"][task]["lcnet_050"]["hybrid"] for task in ("beside", "pooled", "own"))
     assert (beside["n"], beside["test_n"]) == (90, 30)
-    assert set(beside["test_accuracy"]) == {"fold_mean", "fold_sd", "ci_low", "ci_high"}
+    assert set(beside["test_accuracy"]) == {"fold_mean", "fold_sd", "ci_low", "ci_high", "ci_method"}
     assert not [name for entry in (pooled, own) for name in entry if name.startswith("test_")]
     assert own["n"] == 30
     assert own["accuracy"]["fold_sd"] is None  # one fit
 
 
-def test_groups_are_resampled_where_folds_are_grouped(made):
+def test_groups_are_the_unit_where_folds_are_grouped(made):
     root, params, summary = made
-    assert summary["data"]["pooled"]["resampled"] == "groups"
-    assert summary["data"]["beside"]["resampled"] == "images"
+    assert summary["data"]["pooled"]["unit"] == "groups"
+    assert summary["data"]["beside"]["unit"] == "images"
     table = read_oof(root / "results/folds/pooled/lcnet_050/classical", "pooled-cv")
     repeats = [table.of_repeat(r) for r in (0, 1)]
     groups = np.load(root / "data/raw/pooled/groups.npy")
-    draws = bootstrap(repeats[0].target, [t.probabilities for t in repeats], groups, 100, params.seed)
-    interval = percentile_interval(draws["accuracy"])
+    found = intervals_of(
+        [(t.target, t.probabilities) for t in repeats], [t.fold for t in repeats], groups[repeats[0].index]
+    )
+    interval = found["accuracy"]
+    assert isinstance(interval, Limits)
     entry = summary["tasks"]["pooled"]["lcnet_050"]["classical"]["accuracy"]
     assert (entry["ci_low"], entry["ci_high"]) == (round(interval.low, 6), round(interval.high, 6))
 

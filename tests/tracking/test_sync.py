@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from safetensors.numpy import load_file, save_file
 
 from qlcnet.evidence.metrics import METRICS
-from qlcnet.evidence.summary import Resampling, cost_of, summarise_model
+from qlcnet.evidence.summary import cost_of, summarise_model
 from qlcnet.fit.fold_folder import PREDICTIONS, read_config
 from qlcnet.paths import Project
 from qlcnet.report.predictions import fold_folders, read_oof, read_test
@@ -125,7 +125,7 @@ def test_metrics_of_a_parent_are_those_of_the_report(tmp_path: Path, kind: str) 
 
     table, test = read_oof(folder, kind), read_test(folder, kind)
     configs = [read_config(fold) for fold in fold_folders(folder).values()]
-    expected = summarise_model(table, test, cost_of(configs), Resampling(100, seed=0)).oof
+    expected = summarise_model(table, test, cost_of(configs)).oof
     for name in METRICS:
         assert metrics[f"oof_{name}"] == expected.metrics[name].value
         assert metrics[f"fold_mean_{name}"] == expected.metrics[name].fold_mean

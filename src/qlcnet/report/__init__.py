@@ -22,6 +22,7 @@ def build_report(params: Params, root: Path) -> None:
     """
     # matplotlib, numba and jinja2 take a second to import: not for those who only name this function
     from qlcnet.report.content import Context
+    from qlcnet.report.difference_tables import evidence_json
     from qlcnet.report.differences import gather
     from qlcnet.report.latex import tex_tables
     from qlcnet.report.page import Page
@@ -50,7 +51,7 @@ def build_report(params: Params, root: Path) -> None:
     _write_folder(results / "tables", {name: text.encode() for name, text in tables.items()})
     _write_folder(results / "figures", page.figures)
     write_whole(results / "curves.csv", curves_csv(study))
-    write_whole(results / "summary.json", summary_json(study, context.summaries))
+    write_whole(results / "summary.json", summary_json(study, summaries, evidence_json(context.differences)))
     write_whole(results / "metrics.json", metrics_json(context.summaries))
     write_whole(results / "report.html", html)
     log.info("report: %s (%.1f MB)", results / "report.html", len(html) / 1e6)

@@ -256,15 +256,19 @@ def claims(context: Context) -> list[Block]:
 def _claims(task: str, found: Sequence[Claim]) -> Table:
     rows: list[Cells] = [
         [
-            Cell(claim.statement, detail=f"{claim.source}; {WORDS.get(claim.metric, claim.metric)}"),
+            WORDS.get(claim.metric, claim.metric),
             claim.word,
-            claim_sentence(claim).partition(": ")[2],
-            claim.test,
+            Cell(f"{claim.statement[0].upper()}{claim.statement[1:]}.", detail=f"Paper: {claim.source}"),
+            Cell(claim.reason or claim_sentence(claim).partition("): ")[2], detail=claim.test),
         ]
         for claim in found
     ]
     return Table(
-        ["Claim", "Verdict", "Numbers", "Test"], rows, f"{task}: hybrid against classical.", False, stacks=True
+        ["Metric", "Verdict", "Claim", "Numbers and test"],
+        rows,
+        f"{task}: hybrid against classical.",
+        False,
+        stacks=True,
     )
 
 

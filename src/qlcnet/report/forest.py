@@ -19,7 +19,7 @@ DECIDED, OPEN = colour_of(0), MUTED
 def forest(lines: Sequence[Line], metric: str, several_tasks: bool) -> Figure:
     """Lines that have a verdict, in one metric: mean difference, interval of its family (thin) and its own (thick)."""
     judged = [(line.contrast, line.verdict) for line in lines if isinstance(line.verdict, Verdict)][:MOST]
-    figure, (axes,) = make_figure(8.6, 1.3 + ROW * len(judged))
+    figure, (axes,) = make_figure(7.2, 1.3 + ROW * len(judged))
     margin = max((verdict.margin or 0.0 for _, verdict in judged), default=0.0)
     axes.axvspan(-margin, margin, color=BOX, linewidth=0, zorder=0)
     axes.axvline(0, color=INK, linewidth=0.9, zorder=1)

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -41,16 +41,18 @@ def summarise(study: Study) -> Summaries:
     return found
 
 
-def summary_json(study: Study, summaries: Summaries) -> str:
+def summary_json(study: Study, summaries: Summaries, evidence: Mapping[str, Any] | None = None) -> str:
     """The text of results/summary.json: everything, undefined numbers as null.
 
-    tasks / task / backbone / model: what `model_entry` gives. data: images, classes and digest of each task.
-    statistics: how intervals were made. tuple: of the fits. versions: installed where the report is made.
+    tasks / task / backbone / model: what `model_entry` gives. evidence: of differences, see difference_tables. data:
+    images, classes and digest of each task. statistics: how intervals were made. tuple: of the fits. versions:
+    installed where the report is made.
     """
     tuples = study.tuples
     return to_json(
         {
             "tasks": _nested(summaries, model_entry),
+            "evidence": evidence or {},
             "data": {name: _data(task) for name, task in study.tasks.items()},
             "statistics": {
                 "fold_sd_ddof": 1,

@@ -13,6 +13,7 @@ from qlcnet.evidence.metrics import METRICS
 from qlcnet.evidence.summary import ModelSummary
 from qlcnet.report.checks import check_records
 from qlcnet.report.content import Context
+from qlcnet.report.difference_tables import claim_records, comparison_records
 from qlcnet.report.study import ModelResults, Study
 from qlcnet.report.summary import class_labels, limits, model_entry, rounded
 
@@ -30,6 +31,8 @@ def csv_tables(context: Context) -> dict[str, str]:
         "confusion.csv": as_csv(_confusion(context)),
         "folds.csv": as_csv(_folds(context)),
         "history.csv": as_csv(_history(study)),
+        "comparisons.csv": as_csv(comparison_records(context.differences)),
+        "claims.csv": as_csv(claim_records(context.differences)),
         "checks.csv": as_csv(check_records(context)),
     }
 
@@ -53,7 +56,7 @@ def _summary(context: Context) -> Iterator[Record]:
     for summary in _summaries(context):
         record = _names(summary)
         for name, value in model_entry(summary).items():
-            if name in ("recall_per_class", "recall_intervals"):
+            if name.endswith(("_per_class", "_intervals")):
                 continue
             parts = value.items() if isinstance(value, dict) else [("", value)]
             record |= {f"{name}_{part}".rstrip("_"): number for part, number in parts}
@@ -67,7 +70,8 @@ def _per_class(context: Context) -> Iterator[Record]:
             low, high = limits(recall.interval)
             yield _names(summary) | {
                 "label": k, "class": label, "n": summary.members[k], "recall": rounded(recall.value),
-                "ci_low": low, "ci_high": high,
+                "ci_low": low, "ci_high": high, "auc": rounded(summary.oof.aucs[k].value),
+                "average_precision": rounded(summary.oof.average_precisions[k].value),
             }  # fmt: skip
 
 

@@ -11,5 +11,6 @@ from qlcnet.tracking.place import TrackingError
 from qlcnet.tracking.projection import Projection
 from qlcnet.tracking.sync import sync
 from qlcnet.tracking.ui import local_ui
+from qlcnet.tracking.verdicts import publish
 
-__all__ = ["GridTracker", "Projection", "TrackingError", "local_ui", "look", "sync"]
+__all__ = ["GridTracker", "Projection", "TrackingError", "local_ui", "look", "publish", "sync"]

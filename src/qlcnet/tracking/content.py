@@ -58,6 +58,12 @@ def parent_tags(configs: Sequence[Config]) -> dict[str, str]:
     return {**_shared_tags(configs[0]), **_texts(own)}
 
 
+def study_tags(digest: str, tasks: Sequence[str], verdict: str) -> dict[str, str]:
+    """Tags of the run of a whole study."""
+    source = {"mlflow.source.name": "qlcnet report", "mlflow.source.type": "LOCAL"}
+    return _texts({"kind": "study", "fingerprint": digest, "task": ", ".join(tasks), "verdict": verdict, **source})
+
+
 def _shared_tags(config: Config) -> dict[str, str]:
     """Names, the tuple that decides rounding, digests of the data."""
     names = {name: config[name] for name in ("task", "backbone", "model")}

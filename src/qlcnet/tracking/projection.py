@@ -104,6 +104,24 @@ class Projection:
             run.children.setdefault(child.data.tags.get("fingerprint", ""), []).append(former)
         return run
 
+    def find_model(self, configs: Sequence[Config]) -> str | None:
+        """The id of a model's run, if there is one."""
+        found = self._find(content.parent_fingerprint(configs))
+        return found[0].info.run_id if found else None
+
+    def find_study(self, digest: str) -> tuple[str, str] | None:
+        """Id and status of a study's run, if there is one."""
+        found = self._search(f"tags.fingerprint = '{digest}' AND tags.kind = 'study'")
+        return (found[0].info.run_id, found[0].info.status) if found else None
+
+    def create_study(self, tags: Mapping[str, str]) -> str:
+        """A new run of a study; returns its id."""
+        run = self.client.create_run(
+            self.backend.experiment_id, tags={**tags, OWNER: me()}, run_name=f"study: {tags['task']}"
+        )
+        self._take_files(run.info)
+        return run.info.run_id
+
     def start_fold(self, parent: Run, config: Config, started: int | None = None) -> Run:
         """The run of one fold below `parent`; `started` in ms since 1970, default now.
 
