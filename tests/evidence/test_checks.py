@@ -71,7 +71,11 @@ def test_a_good_study_passes_all() -> None:
         ("QLC003", {"declared": Declared(2, None)}, "nothing says"),
         ("QLC004", {"verdicts": {"undecided": 3, "better": 1}}, "3 of 4 comparisons undecided"),
         ("QLC005", {"fits": (FIT, replace(FIT, named=1))}, "1 of 2 fits .* 1 name one class only, 0 have"),
-        ("QLC006", {"machines": {"AMD": 3, "Intel": 1}}, "2 kinds of machine.*3 fits on AMD, 1 fit on Intel"),
+        (
+            "QLC006",
+            {"machines": {"AMD": 3, "Intel": 1}},
+            "2 kinds of CPU or accelerator.*3 fits on AMD, 1 fit on Intel",
+        ),
         ("QLC007", {"models": (model("classical"), HYBRID)}, r"hybrid \(its channels and its head\)"),
         ("QLC008", {"tasks": (replace(TASK, units=(90, 29)),)}, "moles, malign: 29 groups"),
         ("QLC008", {"tasks": (replace(TASK, units=None, members=(150, 29)),)}, "moles, malign: 29 images"),

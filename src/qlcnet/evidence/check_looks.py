@@ -110,7 +110,10 @@ def look_at_machines(facts: StudyFacts) -> Looked:
         return "not applicable", "No fit says what it was computed on."
     if len(facts.machines) > 1:
         parts = ", ".join(f"{_counted(number, 'fit')} on {kind}" for kind, number in facts.machines.items())
-        return "issue", f"Fits come from {len(facts.machines)} kinds of machine, whose last bits differ: {parts}."
+        return (
+            "issue",
+            f"Fits come from {len(facts.machines)} kinds of CPU or accelerator, whose last bits differ: {parts}.",
+        )
     kind, number = next(iter(facts.machines.items()))
     return "passed", f"{'The fit was' if number == 1 else f'All {number:,} fits were'} computed on one kind: {kind}."
 

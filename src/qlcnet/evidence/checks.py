@@ -74,7 +74,7 @@ CHECKS = (
     ),
     Check(
         "QLC006",
-        "Fits from several kinds of machine",
+        "Fits from several kinds of CPU",
         "Rounding differs between kinds of CPU, and grows over epochs like another seed.",
         check_looks.look_at_machines,
     ),

@@ -31,7 +31,7 @@ def findings_of(
 
 
 def facts_of(study: Study, declared: Declared | None = None, verdicts: Mapping[str, int] | None = None) -> StudyFacts:
-    """All that the checks look at: 2 s for 60,000 images of 32 x 32 x 3, nearly all of it to find copies of images."""
+    """All that the checks look at. Most of the time goes into finding copies: see `copy_codes`."""
     failed = {
         f"{task.name}/{backbone}/{model}": len(reasons)
         for task in study.tasks.values()
