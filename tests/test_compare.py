@@ -6,8 +6,10 @@ import argparse
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from qlcnet.cli import main
 from qlcnet.compare import CompareError, add_arguments, parse_margins, read_pair, read_text
 from qlcnet.evidence.metrics import METRICS
 
@@ -68,3 +70,48 @@ def test_arguments() -> None:
     assert (options.a, options.b, options.group_by) == (Path("a.csv"), Path("b.csv"), "lesion")
     assert options.margin == ["accuracy=0.01", "loss=0.1"]
     assert parser.parse_args(["a.csv", "b.csv"]).margin == []
+
+
+def write_table(path: Path, skill: float, seed: int, folds: int = 5, repeats: int = 1, images: int = 300) -> Path:
+    """Predictions of two classes: right more often with more skill; columns repeat and fold unless folds is 0."""
+    rng, lines = np.random.default_rng(seed), []
+    for repeat in range(repeats):
+        for i in range(images):
+            target = i % 2
+            p = 1 / (1 + np.exp(-(skill * (2 * target - 1) + rng.normal())))
+            place = f"{repeat},{(i // 2) % folds}," if folds else ""
+            lines.append(f"im{i},{i // 3},{place}{target},{1 - p:.6f},{p:.6f}")
+    header = "id,patient," + ("repeat,fold," if folds else "") + "target,p_0,p_1"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("skills", "folds", "code", "words"),
+    [
+        ((2.0, 0.5), 5, 0, "is better than"),
+        ((0.5, 2.0), 5, 3, "is worse than"),
+        ((1.0, 1.0), 5, 5, "undecided"),
+        ((2.0, 0.5), 0, 0, "No column `fold`"),
+        ((0.5, 2.0), 0, 3, "A is worse"),
+    ],
+)
+def test_the_exit_code_is_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], skills: tuple[float, float], folds: int, code: int, words: str
+) -> None:
+    a, b = (write_table(tmp_path / f"{n}.csv", skill, n, folds) for n, skill in enumerate(skills))
+    assert main(["compare", str(a), str(b), "--group-by", "patient"]) == code
+    said = capsys.readouterr().out
+    assert words in said
+    assert "300 images, 2 classes, 100 groups" in said
+
+
+def test_a_margin_changes_the_verdict_and_what_cannot_be_paired_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (write_table(tmp_path / f"{n}.csv", 1.0, n, 5, images=3000) for n in (1, 2))
+    assert main(["compare", str(a), str(b), "--margin", "accuracy=0.2"]) == 4
+    assert "differ by less than the margin" in capsys.readouterr().out
+    other = write_table(tmp_path / "other.csv", 1.0, 3, 4, images=3000)
+    assert main(["compare", str(a), str(other)]) == 2
+    assert "another fold" in capsys.readouterr().err

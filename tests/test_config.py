@@ -373,6 +373,7 @@ def test_a_folder_s_keys(keys: dict[str, Any], says: str) -> None:
 
 def test_what_is_declared_changes_no_fit_and_may_be_left_out() -> None:
     raw = demo()
+    raw.pop("evidence")
     declared = {
         "primary": primary("auc_macro", ["hybrid", "classical"]),
         "margin": {"auc_macro": 0.03},

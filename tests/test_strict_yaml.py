@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {
     "seed": 42,
     "datasets": {"tiny": {"source": {"kind": "digits", "size": 8}, "protocol": {"folds": 2}, "images_per_class": 4}},
     "circuits": {}, "channels": {}, "models": {"classical": {"inputs": ["image"], "head": "linear"}},
-    "backbones": {"lcnet_050": {}}, "training": {"epochs": 1, "batch_size": 16},
+    "backbones": {"lcnet_050": {}}, "training": {"epochs": 1, "batch_size": 16}, "report": {"examples": 4},
 }  # fmt: skip
 
 

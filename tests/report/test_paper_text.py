@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from qlcnet.evidence.statistics import Interval
+from qlcnet.evidence.verdicts import Verdict
 from qlcnet.report import build_report
 from qlcnet.report.checklists import ANSWERS, FOR_THE_AUTHOR, SOURCES, filled_in, items
 from qlcnet.report.content import Context, Table
+from qlcnet.report.differences import gather
 from qlcnet.report.latex import escaped, tabular
 from qlcnet.report.methods import circuit_words, methods
 from qlcnet.report.page import as_cell
@@ -122,8 +123,9 @@ def test_the_papers_figures_stand_beside_a_rebuilt_set(tmp_path: Path) -> None:
     params = make_params(datasets={"spots": task})
     make_study(tmp_path, params)
     study = read_study(params, tmp_path)
-    context = Context(study, summarise(study))
-    blocks = paper(context, {("spots", "lcnet_050", "accuracy"): Interval(-0.5, 0.5)})
+    summaries = summarise(study)
+    context = Context(study, summaries, gather(study, summaries))
+    blocks = paper(context)
     assert "rebuilt from HAM10000: not the same file" in blocks[1].text  # type: ignore[union-attr]
     levels, differences = (block for block in blocks if isinstance(block, Table))
     first = [as_cell(cell).text for cell in levels.rows[0]]
@@ -134,5 +136,10 @@ def test_the_papers_figures_stand_beside_a_rebuilt_set(tmp_path: Path) -> None:
     summary = context.summaries["spots"]
     means = [summary["lcnet_050", model].oof.metrics["accuracy"].fold_mean for model in ("classical", "hybrid")]
     assert row[2:4] == ["+0.0668", f"{means[1] - means[0]:+.4f}"]
-    assert row[5] == "yes"
-    assert [as_cell(cell).text for cell in differences.rows[1]][5] == "–", "no interval was given"
+    (line,) = [
+        line
+        for _, line in context.differences.lines()
+        if line.contrast.metric == "accuracy" and line.contrast.backbones == ("lcnet_050",)
+    ]
+    assert isinstance(line.verdict, Verdict)
+    assert row[5] == ("yes" if line.verdict.unadjusted.low <= 0.0668 <= line.verdict.unadjusted.high else "no")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from qlcnet.evidence.calibration import Reliability
 from qlcnet.evidence.learning import LearningCurve
 from qlcnet.evidence.limits import Limits
 from qlcnet.evidence.metrics import METRICS, Confusion
@@ -13,9 +14,10 @@ ORDER = ["classical", "hybrid"]
 
 
 def summary_of(backbone: str, model: str) -> ModelSummary:
-    scores = Scores(10, dict.fromkeys(METRICS, Estimate(0.8, 0.8, 0.1)), (), ())
+    scores = Scores(10, dict.fromkeys(METRICS, Estimate(0.8, 0.8, 0.1)), (), (), (), ())
     confusion, cost = Confusion(np.eye(2, dtype=np.int64)), NetworkCost(1, 1, CircuitEvaluations(0, 0, 0))
-    return ModelSummary("t", backbone, model, ("a", "b"), (5, 5), confusion, scores, None, cost)
+    diagram = Reliability(*(np.ones(1) for _ in range(4)))
+    return ModelSummary("t", backbone, model, ("a", "b"), (5, 5), confusion, diagram, scores, None, cost)
 
 
 def test_training_curves_keep_the_colour_of_their_model():

@@ -191,7 +191,7 @@ def test_all_protocols_and_a_subset_are_said(tmp_path):
     assert "at most 20 images of each class" in html
     assert "the official test part" in html
     assert "2 repeats together" in html
-    assert "resamples of groups" in html
+    assert "networks on other groups like these" in html
     assert "bars: 95 % interval" in html  # one fit has no sd
     assert "equals a sine" not in html  # not this head's ansatz
 

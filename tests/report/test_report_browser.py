@@ -62,7 +62,7 @@ def test_every_figure_is_drawn_once_all_is_open(browser):
           return [svg.getAttribute("aria-label"), box.width, box.height, svg.querySelectorAll(parts).length];
         });"""
     )
-    assert len(sizes) == 4 + 3 * 3 + 2 + 2  # metrics, three kinds a backbone, data, drawings
+    assert len(sizes) == 1 + 4 + 3 * 3 + 2 + 2  # forest, metrics, three kinds a backbone, data, drawings
     assert [label for label, width, height, parts in sizes if width < 200 or height < 100 or parts < 4] == []
     images = "return [...document.images].map((i) => [i.alt, i.naturalWidth]);"
     assert [alt for alt, width in browser.execute_script(images) if width == 0] == []
@@ -93,7 +93,7 @@ def test_tables_sort_by_click_and_by_keyboard(browser):
     other.find_element("tag name", "button").click()  # holds a dash: undefined values stay last
     assert header.get_attribute("aria-sort") is None
     last = browser.find_elements("css selector", "#results table.sortable tbody tr")[-1]
-    assert "majority class" in last.text
+    assert "class shares" in last.text
 
 
 @pytest.mark.parametrize("width", [1360, 420])
@@ -119,7 +119,7 @@ def test_follows_the_dark_theme(browser):
 
 def test_links_of_the_contents_lead_to_sections(browser):
     links = browser.find_elements("css selector", "nav a")
-    assert [link.text for link in links][:3] == ["At a glance", "Results", "Classes"]
+    assert [link.text for link in links][:3] == ["At a glance", "Comparisons", "The paper's claims"]
     for link in links:
         target = link.get_attribute("href").split("#")[1]
         assert browser.find_elements("css selector", f"section#{target} h2")

@@ -82,7 +82,7 @@ def test_the_test_part_is_scored_beside_with_train_cv_only(made):
 
 
 def test_groups_are_the_unit_where_folds_are_grouped(made):
-    root, params, summary = made
+    root, _, summary = made
     assert summary["data"]["pooled"]["unit"] == "groups"
     assert summary["data"]["beside"]["unit"] == "images"
     table = read_oof(root / "results/folds/pooled/lcnet_050/classical", "pooled-cv")
@@ -138,7 +138,9 @@ def test_an_undefined_metric_is_left_out_of_the_metrics(made):
     one = summaries["own"]["lcnet_050", "hybrid"]
     undefined = {**one.oof.metrics, "auc_macro": Estimate(math.nan, math.nan, math.nan)}
     without = replace(one, oof=replace(one.oof, metrics=undefined))
-    assert model_entry(without)["auc_macro"] == dict.fromkeys(("oof", "fold_mean", "fold_sd", "ci_low", "ci_high"))
+    assert model_entry(without)["auc_macro"] == dict.fromkeys(
+        ("oof", "fold_mean", "fold_sd", "ci_low", "ci_high", "ci_method")
+    )
     values = json.loads(metrics_json({"own": {("lcnet_050", "hybrid"): without}}))["own"]["lcnet_050"]["hybrid"]
     assert values.keys() == set(METRICS) - {"auc_macro"}
 

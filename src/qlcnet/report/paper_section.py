@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from qlcnet.evidence.paper import METRICS, MODELS, Cell, Difference, Level, SideBySide, paper_set, side_by_side
 from qlcnet.evidence.statistics import Interval
 from qlcnet.evidence.summary import ModelSummary
+from qlcnet.evidence.verdicts import Verdict
 from qlcnet.report import content
 from qlcnet.report.content import Block, Context, Note, Table, Text
+from qlcnet.report.differences import StudyEvidence
 from qlcnet.report.plots import METRIC_TITLES
 from qlcnet.report.study import TaskResults
 
@@ -17,11 +19,11 @@ Intervals = Mapping[tuple[str, str, str], Interval]  # of hybrid minus classical
 Row = list[content.Cell | str]
 
 
-def paper(context: Context, intervals: Intervals | None = None) -> list[Block]:
+def paper(context: Context) -> list[Block]:
     """A table a task whose images are the paper's, none for other studies."""
     blocks: list[Block] = []
     for name, task in context.study.tasks.items():
-        rows = beside_the_paper(task, context.summaries[name], intervals or {})
+        rows = beside_the_paper(task, context.summaries[name], intervals_of_differences(context.differences))
         if rows:
             blocks += [*_differences_of(name, task), _levels(name, rows), _differences(name, rows)]
     if not blocks:
@@ -34,6 +36,19 @@ def paper(context: Context, intervals: Intervals | None = None) -> list[Block]:
         ),
         *blocks,
     ]
+
+
+def intervals_of_differences(found: StudyEvidence) -> Intervals:
+    """Unadjusted intervals of hybrid minus classical at each width, as the comparisons have them."""
+    classical, hybrid = MODELS
+    intervals: dict[tuple[str, str, str], Interval] = {}
+    for _, line in found.lines():
+        one, verdict = line.contrast, line.verdict
+        if isinstance(verdict, Verdict) and {one.a, one.b} == set(MODELS) and len(one.backbones) == 1:
+            low, high = verdict.unadjusted.low, verdict.unadjusted.high
+            turned = Interval(low, high) if (one.a, one.b) == (hybrid, classical) else Interval(-high, -low)
+            intervals[one.task, one.backbones[0], one.metric] = turned
+    return intervals
 
 
 def beside_the_paper(

@@ -158,6 +158,7 @@ def _further(context: Context, task: TaskResults) -> Details:
         f"{task.name}: out-of-fold. Brier score over all classes (0 to 2). Calibration error: root mean square gap of "
         "confidence and accuracy in 15 bins of equal mass, with the noise subtracted; too small where over- and "
         "underconfidence meet in a bin. For it and average precision no interval is known to hold.",
+        sortable=False,
     )
     return Details(f"{task.name}: F1, kappa, Brier score, average precision, calibration", [table], is_open=False)
 
