@@ -62,13 +62,16 @@ def one_study(shape: Shape, rng: np.random.Generator) -> Tally:
     return judge(draw(shape, rng), truth(shape), shape)
 
 
-def judge(study: Study, true: Mapping[str, float], shape: Shape) -> Counter[str]:
-    """Numbers to add up, "metric:what"; a study in which a class is absent counts apart."""
+def judge(study: Study, true: Mapping[str, float], shape: Shape, images: int = shapes.TRUTH) -> Counter[str]:
+    """Numbers to add up, "metric:what"; a study in which a class is absent counts apart.
+
+    images: of each class, for the true design effect.
+    """
     members = np.bincount(study.targets, minlength=len(shape.classes))
     if not members.all():
         return Counter({"absent": 1})
     found = intervals_of([(study.targets, p) for p in study.probabilities], study.folds, study.groups)
-    independent = true_members(study, shape)
+    independent = true_members(study, shape, images)
     sums: Counter[str] = Counter()
     for name, interval in found.items():
         if not isinstance(interval, Limits):
@@ -85,9 +88,9 @@ def judge(study: Study, true: Mapping[str, float], shape: Shape) -> Counter[str]
     return sums
 
 
-def true_members(study: Study, shape: Shape) -> np.ndarray:
+def true_members(study: Study, shape: Shape, images: int) -> np.ndarray:
     """Members of each class over the design effect that the population's correlations have in these groups, (K,)."""
-    spread, icc = clumping(shape)
+    spread, icc = clumping(shape, images)
     codes = np.arange(len(study.targets)) if study.groups is None else study.groups
     classes = len(shape.classes)
     in_group = np.bincount(codes * classes + study.targets, minlength=(codes.max() + 1) * classes).reshape(-1, classes)
