@@ -14,7 +14,7 @@ from qlcnet.evidence import basis, effective, influence, intervals, limits
 from qlcnet.evidence.intervals import intervals_of
 from qlcnet.evidence.limits import Limits, wilson
 
-from . import shapes
+from . import fitted, shapes
 from .cells import Cell, Tally, digest, standard_error
 from .shapes import BREASTMNIST, HAM10000, ONE_TO_SIX, Shape, Study, clumping, draw, truth
 
@@ -49,12 +49,18 @@ SHAPES: Mapping[str, Shape] = {
     "7 classes, n 10,015, groups of 1 to 6": replace(DERMA, sizes=ONE_TO_SIX),
     "7 classes, n 10,015, HAM10000's groups, nearly perfect": replace(DERMA, sizes=HAM10000, skill=SURE),
 }
+FITTED: Mapping[str, Shape] = {
+    "networks fitted in every fold, 2 classes, n 300": Shape(300, BREASTMNIST),
+    "networks fitted in every fold, 7 classes, n 1,000": SEVEN,
+}
 
 
 def coverage_cells() -> dict[str, Cell]:
     """The cells of `--part intervals`."""
     code = digest(shapes, basis, effective, influence, intervals, limits)
-    return {name: Cell(partial(one_study, shape), partial(summary, shape), code) for name, shape in SHAPES.items()}
+    cells = {name: Cell(partial(one_study, shape), summary, code) for name, shape in SHAPES.items()}
+    code += digest(fitted)
+    return cells | {name: Cell(partial(fitted.one_study, shape), summary, code) for name, shape in FITTED.items()}
 
 
 def one_study(shape: Shape, rng: np.random.Generator) -> Tally:
@@ -98,7 +104,7 @@ def true_members(study: Study, shape: Shape, images: int) -> np.ndarray:
     return members / (spread + icc * ((in_group**2).sum(0) / members - 1))
 
 
-def summary(shape: Shape, sums: Tally, simulations: int) -> dict[str, Any]:
+def summary(sums: Tally, simulations: int) -> dict[str, Any]:
     """Coverage of each metric with its standard error, where it was shown in at least one study."""
     absent = int(sums.get("absent", 0))
     return {"absent": absent, "metrics": {name: _of_metric(name, sums) for name in _names(sums)}}
@@ -118,7 +124,7 @@ def _of_metric(name: str, sums: Tally) -> dict[str, Any]:
         "truth_above": round(sums.get(f"{name}:above", 0) / shown, 4),
         "width": round(sums[f"{name}:width"] / shown, 4),
     }
-    if name.startswith("recall"):
+    if f"{name}:wilson" in sums:
         found["members"] = round(sums[f"{name}:members"] / shown, 1)
         found["of_wilson"] = round(sums[f"{name}:width"] / sums[f"{name}:wilson"], 3)
     return found

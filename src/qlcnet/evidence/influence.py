@@ -144,8 +144,8 @@ def summed(psi: np.ndarray, codes: np.ndarray, sides: np.ndarray | None = None) 
     """
     side = np.zeros(len(psi), np.int64) if sides is None else sides
     groups = groups_of_sides(codes, side)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.sqrt(groups / (groups - 1.0))
+    with np.errstate(divide="ignore"):
+        factor = np.where(groups > 0, np.sqrt(groups / np.maximum(groups - 1.0, 0.0)), 0.0)
     width = len(groups)
     parts = np.bincount(codes * width + side, psi * factor[side] / len(psi), (int(codes.max()) + 1) * width)
     parts = parts.reshape(-1, width)

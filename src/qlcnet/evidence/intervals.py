@@ -30,7 +30,7 @@ from qlcnet.evidence.limits import (
 # Found by simulation (benchmarks/statistics.py): with fewer, coverage falls below 0.92.
 GROUPS = 30  # accuracy, micro AUC, and all that is a mean over images
 GROUPS_OF_RECALL = 5
-GROUPS_OF_MACRO = 3  # of the rarest class: macro AUC, macro F1
+GROUPS_OF_MACRO = 5  # of the rarest class: macro AUC, macro F1
 GROUPS_OF_AUC = 30  # on the smaller side, one class of several
 GROUPS_OF_BINARY_AUC = 12
 ERRORS = 20  # groups with an error: loss, Brier, kappa
