@@ -109,3 +109,10 @@ def test_degrees_of_freedom_of_normal_and_of_rare_values():
     rare = (np.arange(4000) < 5) * 1.0  # five images make the whole variance: kurtosis 1/p
     assert summed(rare - rare.mean(), np.arange(4000)).df == pytest.approx(2 / (1 / 5 - 1 / 4000), rel=0.02)
     assert summed(np.zeros(9), np.arange(9)).df == 8
+
+
+def test_one_group_alone_on_a_side_says_nothing_of_its_variance(recwarn):
+    targets, p = predictions(20, 2)
+    psi = influence_values(targets, p)["auc_1"]
+    assert np.isnan(summed(psi, np.where(targets == 1, 0, np.arange(20)), targets).variance)
+    assert not recwarn.list
