@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -57,7 +58,7 @@ FITTED: Mapping[str, Shape] = {
 
 def coverage_cells() -> dict[str, Cell]:
     """The cells of `--part intervals`."""
-    code = digest(shapes, basis, effective, influence, intervals, limits)
+    code = digest(sys.modules[__name__], shapes, basis, effective, influence, intervals, limits)
     cells = {name: Cell(partial(one_study, shape), summary, code) for name, shape in SHAPES.items()}
     code += digest(fitted)
     return cells | {name: Cell(partial(fitted.one_study, shape), summary, code) for name, shape in FITTED.items()}
@@ -86,6 +87,7 @@ def judge(study: Study, true: Mapping[str, float], shape: Shape, images: int = s
         sums[f"{name}:held"] += interval.low <= true[name] <= interval.high
         sums[f"{name}:above"] += true[name] > interval.high
         sums[f"{name}:width"] += interval.high - interval.low
+        sums[f"{name}:end"] += interval.low == 0 or interval.high == 1
         if name.startswith("recall"):
             k = int(name.rpartition("_")[2])
             low, high = wilson(interval.value, independent[k])
@@ -105,23 +107,32 @@ def true_members(study: Study, shape: Shape, images: int) -> np.ndarray:
 
 
 def summary(sums: Tally, simulations: int) -> dict[str, Any]:
-    """Coverage of each metric with its standard error, where it was shown in at least one study."""
+    """Coverage of each metric with its standard error, where it was shown in at least one study.
+
+    at_end: share of intervals that end at 0 or 1, since all was right or wrong. They hold whenever the truth is near
+    that end, so coverage of near-perfect networks comes to 1: no interval can have 0.95 there. Where few studies show
+    an interval (no error in the others), the networks of those few are worse than the truth: `missed`, over all
+    studies, is what a reader meets.
+    """
     absent = int(sums.get("absent", 0))
-    return {"absent": absent, "metrics": {name: _of_metric(name, sums) for name in _names(sums)}}
+    studies = simulations - absent
+    return {"absent": absent, "metrics": {name: _of_metric(name, sums, studies) for name in _names(sums)}}
 
 
 def _names(sums: Tally) -> list[str]:
     return sorted(key.removesuffix(":shown") for key in sums if key.endswith(":shown"))
 
 
-def _of_metric(name: str, sums: Tally) -> dict[str, Any]:
+def _of_metric(name: str, sums: Tally, studies: int) -> dict[str, Any]:
     shown = sums[f"{name}:shown"]
     coverage = sums.get(f"{name}:held", 0) / shown
     found = {
         "shown": int(shown),
         "coverage": round(coverage, 4),
         "se": round(standard_error(coverage, shown), 4),
+        "missed": round((shown - sums.get(f"{name}:held", 0)) / studies, 4),
         "truth_above": round(sums.get(f"{name}:above", 0) / shown, 4),
+        "at_end": round(sums.get(f"{name}:end", 0) / shown, 4),
         "width": round(sums[f"{name}:width"] / shown, 4),
     }
     if f"{name}:wilson" in sums:

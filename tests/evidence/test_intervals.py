@@ -78,7 +78,7 @@ def test_refusals_say_how_many_it_would_take():
     rare[np.flatnonzero(targets == 2)[2:]] = 0  # two images of class 2
     found = outcomes(rare, p)
     assert found["recall_2"] == TooFew("2 images of class 2", intervals.GROUPS_OF_RECALL)
-    assert found["auc_macro"] == TooFew("2 images of class 2", intervals.GROUPS_OF_MACRO)
+    assert found["auc_macro"] == TooFew("2 images of class 2", intervals.GROUPS_OF_MACRO_AUC)
     assert found["auc_2"] == TooFew("2 images with or without class 2", intervals.GROUPS_OF_AUC)
     assert isinstance(found["balanced_accuracy"], Limits)
     absent = outcomes(np.where(targets == 2, 0, targets), p)
@@ -88,7 +88,7 @@ def test_refusals_say_how_many_it_would_take():
     few = outcomes(targets, p, np.arange(300) % 10)
     for name in ("accuracy", "auc_micro"):
         assert few[name] == TooFew("10 groups", intervals.GROUPS)
-    assert few["loss"] == TooFew("10 groups with an error", intervals.ERRORS)
+    assert found["f1_macro"] == TooFew("2 images of class 2", intervals.GROUPS_OF_F1)
 
 
 def test_a_perfect_network_is_not_certain_and_a_constant_one_says_nothing():
@@ -97,8 +97,8 @@ def test_a_perfect_network_is_not_certain_and_a_constant_one_says_nothing():
     for name in ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro", "recall_0", "auc_0"):
         assert perfect[name].high == 1.0, name
         assert 0.8 < perfect[name].low < 0.99, name
-    assert isinstance(perfect["loss"], TooFew)
-    assert isinstance(perfect["f1_macro"], TooFew)
+    for name in ("loss", "brier", "kappa", "f1_macro"):
+        assert perfect[name] == TooFew("0 images with an error", intervals.ERRORS), name
     constant = outcomes(targets, np.tile([0.5, 0.3, 0.2], (90, 1)))
     for name in ("auc_0", "auc_macro", "kappa"):
         assert constant[name] == intervals.CONSTANT, name
@@ -118,7 +118,7 @@ def test_coverage_in_short(shape):
     true, studies = truth(shape, 20_000), 150
     cell = Cell(lambda rng: judge(draw(shape, rng), true, shape, images=2_000), lambda sums, n: {}, "")
     sums = simulate("short", cell, range(studies))
-    names = ["accuracy", "balanced_accuracy", "auc_macro", "auc_micro", "recall_0", "recall_1", "auc_1"]
+    names = ["accuracy", "balanced_accuracy", "auc_macro", "auc_micro", "recall_0", "recall_1", "auc_1", "kappa"]
     for name in names:
         assert sums[f"{name}:shown"] > 0.6 * studies, name
         # 150 studies: three standard errors of 0.95 are 0.053

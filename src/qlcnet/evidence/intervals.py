@@ -27,14 +27,16 @@ from qlcnet.evidence.limits import (
     wilson,
 )
 
-# Found by simulation (benchmarks/statistics.py): with fewer, coverage falls below 0.92.
-GROUPS = 30  # accuracy, micro AUC, and all that is a mean over images
+# Found by simulation (benchmarks/statistics.py): with fewer, coverage falls below 0.92. Numbers of groups say little of
+# how good a network is. Numbers of errors do: among good networks, those with many errors would be shown alone, and
+# their intervals would miss. So one error is enough, and the degrees of freedom say how little it is.
+GROUPS = 30  # accuracy, micro AUC
 GROUPS_OF_RECALL = 5
-GROUPS_OF_MACRO = 5  # of the rarest class: macro AUC, macro F1
+GROUPS_OF_MACRO_AUC = 5  # of the rarest class
+GROUPS_OF_F1 = 10  # of the rarest class
 GROUPS_OF_AUC = 30  # on the smaller side, one class of several
 GROUPS_OF_BINARY_AUC = 12
-ERRORS = 20  # groups with an error: loss, Brier, kappa
-ERRORS_OF_F1 = 10
+ERRORS = 1  # groups with an error: loss, Brier, kappa, F1
 UNPROVEN = TooFew("no interval is known to hold for this metric")
 ROUNDING = 1e-9  # of influence values, which are of the size of 1
 CONSTANT = TooFew("no image moves it: the network says the same of all")
@@ -142,8 +144,8 @@ def _of_lost_pairs(basis: Basis, k: int, folds: int) -> float:
 
 
 def _auc_macro(basis: Basis, level: float) -> Outcome:
-    if basis.rarest < GROUPS_OF_MACRO:
-        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
+    if basis.rarest < GROUPS_OF_MACRO_AUC:
+        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO_AUC)
     ks = range(basis.classes)
     if any(_is_constant(basis, f"auc_{k}") and not _is_perfect(basis, f"auc_{k}") for k in ks):
         return CONSTANT
@@ -182,10 +184,10 @@ def _of_mean(name: str, method: str, form: Callable[..., tuple[float, float]]) -
 
 
 def _f1_macro(basis: Basis, level: float) -> Outcome:
-    if basis.rarest < GROUPS_OF_MACRO:
-        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
-    if basis.errors < ERRORS_OF_F1:
-        return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS_OF_F1)
+    if basis.rarest < GROUPS_OF_F1:
+        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_F1)
+    if basis.errors < ERRORS:
+        return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS)
     value = basis.values["f1_macro"]
     if value == 0:
         return TooFew("no image is recognised", 1)
