@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ from qlcnet.evidence import basis, effective, influence, intervals, limits
 from qlcnet.evidence.intervals import intervals_of
 from qlcnet.evidence.limits import Limits, wilson
 
-from . import shapes
+from . import fitted, shapes
 from .cells import Cell, Tally, digest, standard_error
 from .shapes import BREASTMNIST, HAM10000, ONE_TO_SIX, Shape, Study, clumping, draw, truth
 
@@ -49,12 +50,18 @@ SHAPES: Mapping[str, Shape] = {
     "7 classes, n 10,015, groups of 1 to 6": replace(DERMA, sizes=ONE_TO_SIX),
     "7 classes, n 10,015, HAM10000's groups, nearly perfect": replace(DERMA, sizes=HAM10000, skill=SURE),
 }
+FITTED: Mapping[str, Shape] = {
+    "networks fitted in every fold, 2 classes, n 300": Shape(300, BREASTMNIST),
+    "networks fitted in every fold, 7 classes, n 1,000": SEVEN,
+}
 
 
 def coverage_cells() -> dict[str, Cell]:
     """The cells of `--part intervals`."""
-    code = digest(shapes, basis, effective, influence, intervals, limits)
-    return {name: Cell(partial(one_study, shape), partial(summary, shape), code) for name, shape in SHAPES.items()}
+    code = digest(sys.modules[__name__], shapes, basis, effective, influence, intervals, limits)
+    cells = {name: Cell(partial(one_study, shape), summary, code) for name, shape in SHAPES.items()}
+    code += digest(fitted)
+    return cells | {name: Cell(partial(fitted.one_study, shape), summary, code) for name, shape in FITTED.items()}
 
 
 def one_study(shape: Shape, rng: np.random.Generator) -> Tally:
@@ -62,13 +69,16 @@ def one_study(shape: Shape, rng: np.random.Generator) -> Tally:
     return judge(draw(shape, rng), truth(shape), shape)
 
 
-def judge(study: Study, true: Mapping[str, float], shape: Shape) -> Counter[str]:
-    """Numbers to add up, "metric:what"; a study in which a class is absent counts apart."""
+def judge(study: Study, true: Mapping[str, float], shape: Shape, images: int = shapes.TRUTH) -> Counter[str]:
+    """Numbers to add up, "metric:what"; a study in which a class is absent counts apart.
+
+    images: of each class, for the true design effect.
+    """
     members = np.bincount(study.targets, minlength=len(shape.classes))
     if not members.all():
         return Counter({"absent": 1})
     found = intervals_of([(study.targets, p) for p in study.probabilities], study.folds, study.groups)
-    independent = true_members(study, shape)
+    independent = true_members(study, shape, images)
     sums: Counter[str] = Counter()
     for name, interval in found.items():
         if not isinstance(interval, Limits):
@@ -77,6 +87,7 @@ def judge(study: Study, true: Mapping[str, float], shape: Shape) -> Counter[str]
         sums[f"{name}:held"] += interval.low <= true[name] <= interval.high
         sums[f"{name}:above"] += true[name] > interval.high
         sums[f"{name}:width"] += interval.high - interval.low
+        sums[f"{name}:end"] += interval.low == 0 or interval.high == 1
         if name.startswith("recall"):
             k = int(name.rpartition("_")[2])
             low, high = wilson(interval.value, independent[k])
@@ -85,9 +96,9 @@ def judge(study: Study, true: Mapping[str, float], shape: Shape) -> Counter[str]
     return sums
 
 
-def true_members(study: Study, shape: Shape) -> np.ndarray:
+def true_members(study: Study, shape: Shape, images: int) -> np.ndarray:
     """Members of each class over the design effect that the population's correlations have in these groups, (K,)."""
-    spread, icc = clumping(shape)
+    spread, icc = clumping(shape, images)
     codes = np.arange(len(study.targets)) if study.groups is None else study.groups
     classes = len(shape.classes)
     in_group = np.bincount(codes * classes + study.targets, minlength=(codes.max() + 1) * classes).reshape(-1, classes)
@@ -95,27 +106,36 @@ def true_members(study: Study, shape: Shape) -> np.ndarray:
     return members / (spread + icc * ((in_group**2).sum(0) / members - 1))
 
 
-def summary(shape: Shape, sums: Tally, simulations: int) -> dict[str, Any]:
-    """Coverage of each metric with its standard error, where it was shown in at least one study."""
+def summary(sums: Tally, simulations: int) -> dict[str, Any]:
+    """Coverage of each metric with its standard error, where it was shown in at least one study.
+
+    at_end: share of intervals that end at 0 or 1, since all was right or wrong. They hold whenever the truth is near
+    that end, so coverage of near-perfect networks comes to 1: no interval can have 0.95 there. Where few studies show
+    an interval (no error in the others), the networks of those few are worse than the truth: `missed`, over all
+    studies, is what a reader meets.
+    """
     absent = int(sums.get("absent", 0))
-    return {"absent": absent, "metrics": {name: _of_metric(name, sums) for name in _names(sums)}}
+    studies = simulations - absent
+    return {"absent": absent, "metrics": {name: _of_metric(name, sums, studies) for name in _names(sums)}}
 
 
 def _names(sums: Tally) -> list[str]:
     return sorted(key.removesuffix(":shown") for key in sums if key.endswith(":shown"))
 
 
-def _of_metric(name: str, sums: Tally) -> dict[str, Any]:
+def _of_metric(name: str, sums: Tally, studies: int) -> dict[str, Any]:
     shown = sums[f"{name}:shown"]
     coverage = sums.get(f"{name}:held", 0) / shown
     found = {
         "shown": int(shown),
         "coverage": round(coverage, 4),
         "se": round(standard_error(coverage, shown), 4),
+        "missed": round((shown - sums.get(f"{name}:held", 0)) / studies, 4),
         "truth_above": round(sums.get(f"{name}:above", 0) / shown, 4),
+        "at_end": round(sums.get(f"{name}:end", 0) / shown, 4),
         "width": round(sums[f"{name}:width"] / shown, 4),
     }
-    if name.startswith("recall"):
+    if f"{name}:wilson" in sums:
         found["members"] = round(sums[f"{name}:members"] / shown, 1)
         found["of_wilson"] = round(sums[f"{name}:width"] / sums[f"{name}:wilson"], 3)
     return found

@@ -94,9 +94,9 @@ def draw_probabilities(shape: Shape, targets: np.ndarray, groups: np.ndarray, rn
         common = rng.standard_normal((len(groups), classes))
     mean = _mean_logits(shape)[targets]
     if shape.repeats == 1:
-        return [_softmax(mean + common)]
+        return [softmax(mean + common)]
     own = [rng.standard_normal(common.shape) for _ in range(shape.repeats)]
-    return [_softmax(mean + np.sqrt(shape.same) * common + np.sqrt(1 - shape.same) * noise) for noise in own]
+    return [softmax(mean + np.sqrt(shape.same) * common + np.sqrt(1 - shape.same) * noise) for noise in own]
 
 
 def draw_folds(shape: Shape, targets: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -109,14 +109,19 @@ def draw_folds(shape: Shape, targets: np.ndarray, groups: np.ndarray, rng: np.ra
     return fold[groups]
 
 
-@cache
 def truth(shape: Shape, images: int = TRUTH) -> dict[str, float]:
     """The population's metrics, named as in qlcnet.evidence.intervals: so many images a class, weighted by priors."""
+    # neither groups nor repeats change what one network does with one image
+    return _truth(Shape(0, shape.classes, skill=shape.skill, offset=shape.offset), images)
+
+
+@cache
+def _truth(shape: Shape, images: int) -> dict[str, float]:
     classes = len(shape.classes)
     rng = np.random.default_rng(20_011)
     targets = np.repeat(np.arange(classes), images)
     noise = rng.standard_normal((len(targets), classes))
-    return weighted_metrics(targets, _softmax(_mean_logits(shape)[targets] + noise), shape.priors)
+    return weighted_metrics(targets, softmax(_mean_logits(shape)[targets] + noise), shape.priors)
 
 
 @cache
@@ -124,6 +129,8 @@ def clumping(shape: Shape, images: int = TRUTH) -> tuple[np.ndarray, np.ndarray]
     """Of each class's hits, over the variance of one hit, (K,) each: variance of the mean over repeats, covariance of
     two images of one group."""
     classes = len(shape.classes)
+    if shape.repeats == 1 and not shape.grouped:
+        return np.ones(classes), np.zeros(classes)
     targets = np.repeat(np.arange(classes), images)
     pairs = np.repeat(np.arange(len(targets) // 2), 2)
     rng = np.random.default_rng(20_012)
@@ -136,8 +143,13 @@ def clumping(shape: Shape, images: int = TRUTH) -> tuple[np.ndarray, np.ndarray]
     return spread, (residuals[..., 0] * residuals[..., 1]).mean(1) / one
 
 
-def weighted_metrics(targets: np.ndarray, probabilities: np.ndarray, priors: np.ndarray) -> dict[str, float]:
-    """Metrics of a population with these priors, from images (N,), (N, K) of each class, however many."""
+def weighted_metrics(
+    targets: np.ndarray, probabilities: np.ndarray, priors: np.ndarray, micro: bool = True
+) -> dict[str, float]:
+    """Metrics of a population with these priors, from images (N,), (N, K) of each class, however many.
+
+    micro: with the micro AUC, which takes as long as all the others.
+    """
     classes = len(priors)
     weights = (priors / np.bincount(targets, minlength=classes))[targets]
     predicted = probabilities.argmax(1)
@@ -148,11 +160,13 @@ def weighted_metrics(targets: np.ndarray, probabilities: np.ndarray, priors: np.
     chance = float(cells.sum(0) @ priors)
     areas = [weighted_auc(targets == k, probabilities[:, k], weights) for k in range(classes)]
     hot = targets[:, None] == np.arange(classes)
+    cell_weights = np.repeat(weights, classes)
+    of_micro = {"auc_micro": weighted_auc(hot.ravel(), probabilities.ravel(), cell_weights)} if micro else {}
     return {
         "accuracy": hits,
         "balanced_accuracy": float(recalls.mean()),
         "auc_macro": float(np.mean(areas)),
-        "auc_micro": weighted_auc(hot.ravel(), probabilities.ravel(), np.repeat(weights, classes)),
+        **of_micro,
         "loss": float(-(weights * np.log(np.maximum(of_target, np.finfo(np.float32).eps))).sum()),
         "brier": float((weights * squares).sum()),
         "kappa": (hits - chance) / (1 - chance),
@@ -176,6 +190,6 @@ def _mean_logits(shape: Shape) -> np.ndarray:
     return np.diag(skill) + shape.offset * np.log(shape.priors)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
     odds = np.exp(logits - logits.max(1, keepdims=True))
     return (odds / odds.sum(1, keepdims=True)).astype(np.float32)

@@ -140,12 +140,11 @@ def summed(psi: np.ndarray, codes: np.ndarray, sides: np.ndarray | None = None) 
     """Sums over groups `codes` (N,) from 0 to G-1, unbiased by G / (G - 1) of the groups on each side.
 
     sides: (N,) from 0, the parts within which psi sums to 0 (classes; positive and negative); None: all are one. A
-    group with images on two sides counts on both. The variance of a side with one group alone is infinite.
+    group with images on two sides counts on both. The variance with one group alone on a side is NaN.
     """
     side = np.zeros(len(psi), np.int64) if sides is None else sides
     groups = groups_of_sides(codes, side)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.sqrt(groups / (groups - 1.0))
+    factor = np.sqrt(np.divide(groups, groups - 1.0, out=np.full(len(groups), np.nan), where=groups > 1))
     width = len(groups)
     parts = np.bincount(codes * width + side, psi * factor[side] / len(psi), (int(codes.max()) + 1) * width)
     parts = parts.reshape(-1, width)

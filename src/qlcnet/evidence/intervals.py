@@ -27,15 +27,18 @@ from qlcnet.evidence.limits import (
     wilson,
 )
 
-# Found by simulation (benchmarks/statistics.py): with fewer, coverage falls below 0.92.
-GROUPS = 30  # accuracy, micro AUC, and all that is a mean over images
+# Found by simulation (benchmarks/statistics.py): with fewer, coverage falls below 0.92. Numbers of groups say little of
+# how good a network is. Numbers of errors do: among good networks, those with many errors would be shown alone, and
+# their intervals would miss. So one error is enough, and the degrees of freedom say how little it is.
+GROUPS = 30  # accuracy, micro AUC
 GROUPS_OF_RECALL = 5
-GROUPS_OF_MACRO = 3  # of the rarest class: macro AUC, macro F1
+GROUPS_OF_MACRO_AUC = 5  # of the rarest class
+GROUPS_OF_F1 = 10  # of the rarest class
 GROUPS_OF_AUC = 30  # on the smaller side, one class of several
 GROUPS_OF_BINARY_AUC = 12
-ERRORS = 20  # groups with an error: loss, Brier, kappa
-ERRORS_OF_F1 = 10
+ERRORS = 1  # groups with an error: loss, Brier, kappa, F1
 UNPROVEN = TooFew("no interval is known to hold for this metric")
+ROUNDING = 1e-9  # of influence values, which are of the size of 1
 CONSTANT = TooFew("no image moves it: the network says the same of all")
 
 Outcome = Limits | TooFew
@@ -101,20 +104,27 @@ def _auc(basis: Basis, k: int, level: float) -> Outcome:
     smaller = basis.sides[f"auc_{k}"].groups[0] if f"auc_{k}" in basis.sides else 0
     if smaller < needs:
         return TooFew(f"{smaller} {basis.word} with or without class {k}", needs)
-    if _is_constant(basis, f"auc_{k}"):
+    if _is_constant(basis, f"auc_{k}") and not _is_perfect(basis, f"auc_{k}"):
         return CONSTANT
     limits = _limits_of_auc(basis, k, level, basis.sides[f"auc_{k}"].df)
     return Limits(basis.values[f"auc_{k}"], *limits, "logit t")
 
 
 def _is_constant(basis: Basis, name: str) -> bool:
-    """Whether no image moves a metric that is neither 0 nor 1: all scores are equal, one class is always predicted."""
-    return not basis.psi[name].any() and basis.values[name] not in (0.0, 1.0)
+    """Whether no image moves a metric: all scores are equal, one class is always predicted, or all is right."""
+    return bool(np.abs(basis.psi[name]).max() < ROUNDING)
+
+
+def _is_perfect(basis: Basis, name: str) -> bool:
+    """Whether an AUC is 1, or 0: no image moves it, yet another might."""
+    return basis.values[name] in (0.0, 1.0)
 
 
 def _limits_of_auc(basis: Basis, k: int, level: float, df: float, folds: int = 1) -> tuple[float, float]:
     value, sums = basis.values[f"auc_{k}"], basis.sides[f"auc_{k}"]
-    if value in (0.0, 1.0):  # no pair is in the wrong order: at least the smaller side's groups are as many trials
+    if _is_perfect(
+        basis, f"auc_{k}"
+    ):  # no pair is in the wrong order: at least the smaller side's groups are as many trials
         return wilson(value, sums.groups[0], level)
     return on_logit(value, np.sqrt(sums.variance + _of_lost_pairs(basis, k, folds)), df, level)
 
@@ -134,10 +144,10 @@ def _of_lost_pairs(basis: Basis, k: int, folds: int) -> float:
 
 
 def _auc_macro(basis: Basis, level: float) -> Outcome:
-    if basis.rarest < GROUPS_OF_MACRO:
-        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
+    if basis.rarest < GROUPS_OF_MACRO_AUC:
+        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO_AUC)
     ks = range(basis.classes)
-    if any(_is_constant(basis, f"auc_{k}") for k in ks):
+    if any(_is_constant(basis, f"auc_{k}") and not _is_perfect(basis, f"auc_{k}") for k in ks):
         return CONSTANT
     pooled = np.array([basis.values[f"auc_{k}"] for k in ks])
     sums = list(basis.sides.values())
@@ -154,10 +164,10 @@ def _auc_micro(basis: Basis, level: float) -> Outcome:
     if basis.groups < GROUPS or "auc_micro" not in basis.psi:
         return TooFew(f"{basis.groups} {basis.word}", GROUPS)
     value = basis.values["auc_micro"]
+    if _is_perfect(basis, "auc_micro"):
+        return Limits(value, *wilson(value, basis.groups, level), "Wilson, groups")
     if _is_constant(basis, "auc_micro"):
         return CONSTANT
-    if value in (0.0, 1.0):
-        return Limits(value, *wilson(value, basis.groups, level), "Wilson, groups")
     return Limits(value, *on_logit(value, *_error(basis, "auc_micro"), level), "logit t")
 
 
@@ -166,7 +176,7 @@ def _of_mean(name: str, method: str, form: Callable[..., tuple[float, float]]) -
         if basis.errors < ERRORS or name not in basis.psi:
             return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS)
         value = basis.values[name]
-        if not basis.psi[name].any():
+        if _is_constant(basis, name):
             return CONSTANT
         return Limits(value, *form(value, *_error(basis, name), level), method)
 
@@ -174,13 +184,13 @@ def _of_mean(name: str, method: str, form: Callable[..., tuple[float, float]]) -
 
 
 def _f1_macro(basis: Basis, level: float) -> Outcome:
-    if basis.rarest < GROUPS_OF_MACRO:
-        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_MACRO)
-    if basis.errors < ERRORS_OF_F1:
-        return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS_OF_F1)
+    if basis.rarest < GROUPS_OF_F1:
+        return _few_of_class(basis, int(basis.in_groups.argmin()), GROUPS_OF_F1)
+    if basis.errors < ERRORS:
+        return TooFew(f"{basis.errors:.0f} {basis.word} with an error", ERRORS)
     value = basis.values["f1_macro"]
-    if not basis.psi["f1_macro"].any():
-        return CONSTANT
+    if value == 0:
+        return TooFew("no image is recognised", 1)
     return Limits(value, *on_logit(value, *_error(basis, "f1_macro"), level), "logit t")
 
 
