@@ -1,8 +1,8 @@
 """Several fits of one network in one pass: with weights stacked by torch.func.vmap, or as the groups of one network.
 
 Device-independent; benchmarks/accelerator.py times them. Fits that stand side by side share no value: BatchNorm
-counts each channel over the batch alone, and the sum of the fits' losses has, for the weights of one fit, the gradient of
-that fit's loss. So each computes what it would compute alone, up to the order in which its sums are taken
+counts each channel over the batch alone, and the sum of the fits' losses has, for the weights of one fit, the gradient
+of that fit's loss. So each computes what it would compute alone, up to the order in which its sums are taken
 (tests/test_grouped_fits.py: float64, gradients, running statistics, and weights after steps of Adam).
 """
 
@@ -22,9 +22,22 @@ from qlcnet.models.network import Network
 from qlcnet.quantum.head import QuantumLayer
 
 
-def loss_of(logits: Tensor, y: Tensor) -> Tensor:
-    """Sum over the fits of the mean cross-entropy: logits (F, B, K), y int64 (F, B)."""
-    return cross_entropy(logits.flatten(0, 1), y.flatten()) * len(y)
+def losses_of(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy of each fit (F,), whose sum is minimised: logits (F, B, K), y int64 (F, B)."""
+    return cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+
+
+class Single(nn.Module):
+    """One network with the interface of several: x (1, B, C, H, W) -> logits (1, B, K)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of the fit's images."""
+        logits: Tensor = self.network(x[0])
+        return logits.unsqueeze(0)
 
 
 class Vmapped(nn.Module):
@@ -32,7 +45,7 @@ class Vmapped(nn.Module):
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
-        weights, buffers = stack_module_state(list(networks))  # type: ignore[arg-type]
+        weights, buffers = stack_module_state(list(networks))
         self._names = {name: name.replace(".", "/") for name in (*weights, *buffers)}  # torch allows no dot in a name
         for name, value in weights.items():
             self.register_parameter(self._names[name], nn.Parameter(value.detach()))
@@ -55,7 +68,7 @@ class Vmapped(nn.Module):
         return logits
 
     def of_fit(self, i: int, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What belongs to fit `i` of `values` (weights or gradients, by this module's names), by the fit's own names."""
+        """Of `values` (weights or gradients, by this module's names) what belongs to fit `i`, by the fit's names."""
         return {name: values[own][i] for name, own in self._names.items() if own in values}
 
 
@@ -67,12 +80,13 @@ class Grouped(nn.Module):
     linear, bottleneck, sine, or the quantum head's `ry`.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], products: bool = False) -> None:
+    def __init__(self, networks: Sequence[nn.Module], products: bool = False, channels_last: bool = True) -> None:
         super().__init__()
         first = networks[0]
         if not isinstance(first, Network) or len(first.backbones) != 1:
             raise ValueError("only a Network of one backbone becomes a group")
         self.fits = len(networks)
+        self.channels_last = channels_last
         self.network = copy.deepcopy(first)
         self._columns: set[str] = set()  # weights whose fits stand side by side along dimension 1
         for name, _ in list(first.named_modules()):
@@ -81,12 +95,15 @@ class Grouped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of each fit's images."""
         fits, batch, channels, height, width = x.shape
-        # (B, H, W, F, C) in memory: channels_last of F * C channels
-        x = x.permute(1, 3, 4, 0, 2).reshape(batch, height, width, fits * channels).permute(0, 3, 1, 2)
-        return self.network(x).view(batch, fits, -1).transpose(0, 1)
+        if self.channels_last:  # (B, H, W, F, C) in memory is channels_last of F * C channels
+            x = x.permute(1, 3, 4, 0, 2).reshape(batch, height, width, fits * channels).permute(0, 3, 1, 2)
+        else:
+            x = x.transpose(0, 1).reshape(batch, fits * channels, height, width)
+        logits: Tensor = self.network(x)
+        return logits.view(batch, fits, -1).transpose(0, 1)
 
     def of_fit(self, i: int, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What belongs to fit `i` of `values` (weights or gradients, by this module's names), by the fit's own names."""
+        """Of `values` (weights or gradients, by this module's names) what belongs to fit `i`, by the fit's names."""
         found = {}
         for name, value in values.items():
             own = name.removeprefix("network.")
@@ -124,7 +141,8 @@ class Grouped(nn.Module):
                 continue
             whole = torch.cat([state[key].detach() for state in states])
             if value.dim() == 4:
-                whole = whole.contiguous(memory_format=torch.channels_last)
+                layout = torch.channels_last if self.channels_last else torch.contiguous_format
+                whole = whole.contiguous(memory_format=layout)
             setattr(layer, key, nn.Parameter(whole) if isinstance(value, nn.Parameter) else whole)
 
 
