@@ -61,14 +61,14 @@ def parts_of(sizes: Sizes) -> list[Part]:
         return Part(f"processes {width}", 30, 120, lambda sizes, known: processes(width, sizes, known))
 
     widths = sizes.widths
-    return [
+    always = [
         Part("device", 5, 90, lambda sizes, known: device_facts(sizes.device)),
         Part("tests", 15, 90, tests),
         *(ways(width, "float32") for width in widths),
         *(many(width) for width in widths),
-        *(ways(width, "bfloat16") for width in widths),
-        Part("compile", 60, 120, lambda sizes, known: compiled(widths[0], sizes, known)),
     ]
+    compile_one = Part("compile", 60, 120, lambda sizes, known: compiled(widths[0], sizes, known))
+    return always if sizes.tiny else [*always, *(ways(width, "bfloat16") for width in widths), compile_one]
 
 
 def device_facts(device: str) -> Iterator[Row]:

@@ -22,11 +22,11 @@ STEPS = re.compile(r"(train|loop|(single|grouped|products|vmap)( nchw)?( graph| 
 
 
 class Fits(NamedTuple):
-    """Fits of one network, all folds: steps and batches without gradient of one."""
+    """Fits of one network, one a fold: steps and batches without gradient of one."""
 
     width: int  # hundredths
     model: str
-    count: int
+    folds: int
     steps: int
     evaluations: int
 
@@ -87,7 +87,7 @@ def estimates(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             if step is None or (other is None and way != "train"):
                 raise LookupError("not measured at two widths")
             beside = 0.0 if way == "train" else fits.steps * batches + fits.evaluations * (other or 0.0)
-            yield fits.count * (fits.steps * step + beside) / 1e3
+            yield fits.folds * (fits.steps * step + beside) / 1e3
 
     found: dict[str, int] = {}
     for (way, precision, fits), of_way in by_way.items():

@@ -16,7 +16,6 @@ from accelerator_step import (
     CLASSES,
     PRESET,
     SEED,
-    WARM_UP,
     Measure,
     Row,
     Setting,
@@ -132,7 +131,7 @@ def loop(setting: Setting, sizes: Sizes) -> Any:
     """Plain steps for as long as sizes.seconds say, after some to warm up."""
     x, y = inputs(setting, sizes, 1)
     step = step_of(together("single", build(setting, sizes, 1)), setting, sizes, x, y)
-    for _ in range(WARM_UP):
+    for _ in range(sizes.warm_up):
         step()
     synchronize(sizes.device)
 

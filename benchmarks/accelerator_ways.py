@@ -24,7 +24,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from accelerator_step import (
-    WARM_UP,
     Measure,
     Row,
     Setting,
@@ -42,8 +41,6 @@ from accelerator_step import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CHECKED = 8  # steps after those to warm up, before the losses are compared
 
 
 def one_process(width: str, number: str, sizes: Sizes, known: Collection[str]) -> Iterator[Row]:
@@ -102,7 +99,7 @@ def _plain_losses(setting: Setting, sizes: Sizes) -> Callable[[], Tensor]:
             x, y = inputs(setting, sizes, 2)
             for fit, network in enumerate(build(setting, sizes, 2)):
                 step = step_of(together("single", [network]), setting, sizes, x[fit : fit + 1], y[fit : fit + 1])
-                for _ in range(WARM_UP + CHECKED):
+                for _ in range(sizes.warm_up + sizes.checked):
                     last = step()
                 found.append(last)
         return torch.cat(found)
@@ -125,8 +122,8 @@ def in_one_pass(
     module = together(way, build(setting, sizes, fits))
     step = step_of(module, setting, sizes, x[:fits], y[:fits])
     if graph:
-        step, _ = captured(step, sizes.device)
-    for _ in range(CHECKED if graph else WARM_UP + CHECKED):
+        step, _ = captured(step, sizes)
+    for _ in range(sizes.checked if graph else sizes.warm_up + sizes.checked):
         losses = step()
     synchronize(sizes.device)
     return {"loss": _off(losses.clone(), plain), "ms": timed(step, sizes) / fits}
@@ -142,7 +139,7 @@ def in_streams(
     networks, graphs = build(setting, sizes, fits * count), []
     for first in range(0, fits * count, fits):
         mine = slice(first, first + fits)
-        graphs.append(captured(step_of(together(way, networks[mine]), setting, sizes, x[mine], y[mine]), sizes.device))
+        graphs.append(captured(step_of(together(way, networks[mine]), setting, sizes, x[mine], y[mine]), sizes))
     last: list[Tensor] = []
 
     def everyone() -> None:
@@ -152,7 +149,7 @@ def in_streams(
                 last.append(step())
 
     synchronize(sizes.device)
-    for _ in range(CHECKED):
+    for _ in range(sizes.checked):
         everyone()
     synchronize(sizes.device)
     return {"loss": _off(torch.cat(last), plain), "ms": timed(everyone, sizes) / (fits * count)}
@@ -223,7 +220,7 @@ def compiled(width: str, sizes: Sizes, known: Collection[str]) -> Iterator[Row]:
         module = torch.compile(together("single", build(setting, sizes, 1)), **how)
         step = step_of(module, setting, sizes, x, y)
         started = time.perf_counter()
-        for _ in range(WARM_UP):
+        for _ in range(sizes.warm_up):
             step()
         synchronize(sizes.device)
         return {"ms": timed(step, sizes), "first_seconds": round(time.perf_counter() - started, 1)}

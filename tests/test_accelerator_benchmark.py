@@ -106,7 +106,7 @@ def test_the_last_line_is_json_whatever_happened(
 
 def test_the_grid_is_the_papers_and_its_price_by_hand() -> None:
     grid = paper_grid()
-    assert sum(fits.count for fits in grid) == 80
+    assert sum(fits.folds for fits in grid) == 80
     assert {fits.steps for fits in grid} == {10 * 126, 10 * 625}  # 8,012 and 40,000 images in batches of 64
     rows: dict[str, dict[str, Any]] = {
         f"lcnet_{width} hybrid float32 | {way}": {"ms": ms}
@@ -122,4 +122,7 @@ def test_the_grid_is_the_papers_and_its_price_by_hand() -> None:
         "train 4 float32": round(2 * steps / 1e3), "single graph 1 float32": round((interpolated + 0.5 * steps) / 1e3),
     }  # fmt: skip
     assert found["under_10_minutes"] == ["train 4 float32", "single graph 1 float32"]
-    assert estimates({"lcnet_050 hybrid float32 | train | 4": {"ms": 1.0}}) == {"grid_seconds": {}, "under_10_minutes": []}
+    assert estimates({"lcnet_050 hybrid float32 | train | 4": {"ms": 1.0}}) == {
+        "grid_seconds": {},
+        "under_10_minutes": [],
+    }
