@@ -9,20 +9,33 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from qlcnet.config import Params
     from qlcnet.fit.store import FoldStore
     from qlcnet.paths import Project
 
 log = logging.getLogger("qlcnet")
 
+
+def _params(project: Project) -> Params:
+    """params.yaml; this process and all that it starts then compute as its `training.numerics` says."""
+    from qlcnet import machine
+    from qlcnet.config import load_params
+
+    params = load_params(project.params)
+    if params.training.numerics == "portable":
+        machine.be_portable()  # here, where nothing has loaded torch yet
+    return params
+
+
 # --- stages of dvc.yaml -----------------------------------------------------------------------------------------
 
 
 def _task(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # the import of config is worth avoiding for --help
-    from qlcnet.config import ParamsError, load_params
+    from qlcnet.config import ParamsError
     from qlcnet.paths import Project
 
     project = Project.find()
-    params = load_params(project.params)
+    params = _params(project)
     if options.task not in params.datasets:
         raise ParamsError(
             f"no task {options.task!r} under `datasets` in params.yaml (there: {', '.join(params.datasets)})"
@@ -174,10 +187,9 @@ def store(options: argparse.Namespace) -> int:
 
 def _adopt(options: argparse.Namespace, project: Project, store: FoldStore) -> int:
     from qlcnet import machine
-    from qlcnet.config import load_params
     from qlcnet.grid.adopt import adopt, refit_here
 
-    params = load_params(project.params)
+    params = _params(project)
     refit = refit_here(params, project.root, machine.cores())
     result = adopt(params, project.root, store, options.check, refit, options.seed)
     print(result)
@@ -185,7 +197,6 @@ def _adopt(options: argparse.Namespace, project: Project, store: FoldStore) -> i
 
 
 def rehearse(options: argparse.Namespace) -> int:
-    from qlcnet.config import load_params
     from qlcnet.paths import Project
     from qlcnet.rehearse import rehearse_task
 
@@ -194,7 +205,7 @@ def rehearse(options: argparse.Namespace) -> int:
         tasks = [options.task]
     else:
         project = Project.find()
-        params = load_params(project.params)
+        params = _params(project)
         tasks = list(params.datasets)
     workers, failed = _workers(options.workers or params.execution.workers), 0
     for task in tasks:
@@ -205,12 +216,11 @@ def rehearse(options: argparse.Namespace) -> int:
 
 
 def plan(options: argparse.Namespace) -> int:
-    from qlcnet.config import load_params
     from qlcnet.grid.plan import plan_text
     from qlcnet.paths import Project
 
     project = Project.find()
-    params = load_params(project.params)
+    params = _params(project)
     print(plan_text(params, project.root, _workers(options.workers or params.execution.workers)))
     return 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path, PurePosixPath
 
 import psutil
@@ -97,6 +97,9 @@ FIXED_VARIABLES = {
     "NVIDIA_TF32_OVERRIDE": "0",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
 }
+# What holds `training.numerics: portable`: kernels of torch and of oneDNN for AVX2, those of MKL for any CPU. MKL's for
+# AVX2 do not do: on AMD's and on Intel's CPUs they give other bytes (docs/speed.md, Numbers that travel).
+PORTABLE_VARIABLES = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
 def cpu_vendor(root: Path = ROOT) -> str:
@@ -135,6 +138,21 @@ def numeric_variables(environment: Mapping[str, str] = os.environ) -> dict[str, 
     """Those of NUMERIC_VARIABLES that are set, and of FIXED_VARIABLES that are set to something else."""
     named = {name: environment[name] for name in (*NUMERIC_VARIABLES, *FIXED_VARIABLES) if environment.get(name)}
     return {name: value for name, value in sorted(named.items()) if value != FIXED_VARIABLES.get(name)}
+
+
+def be_portable(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Hold this process, and all that it starts, to PORTABLE_VARIABLES alone of NUMERIC_VARIABLES.
+
+    Call it before torch is loaded: its libraries read them once.
+    """
+    for name in NUMERIC_VARIABLES:
+        environment.pop(name, None)
+    environment.update(PORTABLE_VARIABLES | FIXED_VARIABLES)
+
+
+def is_portable(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether an environment holds PORTABLE_VARIABLES, and nothing that undoes them."""
+    return numeric_variables(environment) == PORTABLE_VARIABLES
 
 
 def _bound(environment: Mapping[str, str]) -> str:

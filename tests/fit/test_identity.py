@@ -197,7 +197,7 @@ def test_defaults_are_pinned() -> None:
         "training": {
             "epochs": 10, "batch_size": 64, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0,
             "momentum": 0.9, "schedule": "constant", "class_weights": "none", "input_size": None, "device": "auto",
-            "precision": "float32",
+            "precision": "float32", "numerics": "fast",
         },
     }  # fmt: skip
     assert Model(inputs=("image",)).fusion == "stacked"

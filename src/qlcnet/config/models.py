@@ -17,6 +17,9 @@ NECK = frozenset({"qubits", "normalise"})
 # keys that a head reads besides `kind`; the quantum head reads all
 HEAD_KEYS = {"linear": frozenset[str](), "bottleneck": NECK, "sine": NECK | {"layers"}}
 
+# of `training`: decided before a process loads torch, so not by each of the models that it fits
+ONE_FOR_ALL = ("device", "numerics")
+
 
 class Head(Section):
     """From embedding to logits. All but `linear` share a neck: Linear to `qubits`, BatchNorm without affine, tanh."""
@@ -105,9 +108,10 @@ class Model(Section):
 
     @field_validator("training")
     @classmethod
-    def _one_device(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if "device" in value:
-            raise ValueError("`device` is one for all models; set it under `training` of the study")
+    def _one_for_all(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in ONE_FOR_ALL:
+            if key in value:
+                raise ValueError(f"`{key}` is one for all models; set it under `training` of the study")
         return value
 
     @field_validator("inputs")  # not min_length, which would count those that are none

@@ -32,12 +32,20 @@ class Training(Section):
     augmentation: Augmentation = Augmentation()
     input_size: int | None = Field(default=None, ge=8, le=512)  # pixels; None: as stored
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    numerics: Literal["fast", "portable"] = "fast"  # portable: the same bytes on every x86-64 CPU with AVX2
     precision: Literal["float32", "bfloat16", "bf16-products"] = "float32"
 
     @model_validator(mode="after")
     def _momentum_is_read(self) -> Training:
         if self.optimizer != "sgd" and "momentum" in self.model_fields_set:
             raise ValueError(f"the optimizer `{self.optimizer}` does not read `momentum`; remove it, or use sgd")
+        return self
+
+    @model_validator(mode="after")
+    def _only_float32_on_a_cpu_is_portable(self) -> Training:
+        if self.numerics == "portable" and (self.device == "cuda" or self.precision != "float32"):
+            given = f"device: {self.device}, precision: {self.precision}"
+            raise ValueError(f"`numerics: portable` is float32 on a CPU (given {given}); or write `numerics: fast`")
         return self
 
     def with_changes(self, changes: Mapping[str, Any]) -> Training:

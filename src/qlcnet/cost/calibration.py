@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 
+from qlcnet import machine
 from qlcnet.cost.cost_model import CostModel, Timed
 from qlcnet.cost.workload import Work
 from qlcnet.fit.code import LOADED
@@ -72,7 +73,7 @@ def probed_here(store: FoldStore, workers: int, probe: Callable[[int], list[Time
     Without `probe`: what it said before, of the nearest number of workers.
     """
     path = store.root.parent / "probe.json"
-    of = {"host": socket.gethostname(), "code": LOADED.whole}
+    of = {"host": socket.gethostname(), "code": LOADED.whole, "cpu": machine.kind_of_cpu()}
     known: dict[int, list[Timed]] = {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ from torch import nn
 
 from qlcnet import machine
 from qlcnet.data.batches import Batches
-from qlcnet.fit.computed_on import computed_on
+from qlcnet.fit.computed_on import check_numerics, computed_on
 from qlcnet.fit.data import FitData
 from qlcnet.fit.fold_folder import TEST, VALIDATION
 from qlcnet.fit.prepare import Prepared, prepare
@@ -45,6 +45,7 @@ OnEpoch = Callable[[Mapping[str, float]], None]
 def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> FitResult:
     """Train `spec` on its fold's training part and predict the rest with the weights after the last epoch."""
     started = time.perf_counter()
+    check_numerics(spec.training.numerics)
     be_quiet_and_exact()
     with products_of(spec):
         if spec.device != "cpu":

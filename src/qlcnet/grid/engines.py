@@ -29,7 +29,8 @@ def engine_for(
         from qlcnet.grid.cluster.engine import DaskEngine
 
         weights = dict.fromkeys(w for spec in grid.todo if isinstance(w := spec.backbone.pretrained, str))
-        return lambda on_event: DaskEngine(scheduler, paths, channels, on_event, tuple(weights), device)
+        numerics = params.training.numerics
+        return lambda on_event: DaskEngine(scheduler, paths, channels, on_event, tuple(weights), device, numerics)
 
     def open_local(on_event: OnEvent) -> Engine:
         needs = grid.most_memory({name: expected.work for name, expected in keeper.expected.items()})

@@ -238,6 +238,8 @@ def _shown_digests(root: Path, task: str) -> dict[str, str]:
 
 def device_of(params: Params) -> str:
     """`training.device`, resolved: cpu or cuda."""
+    if params.training.numerics == "portable":
+        return "cpu"  # `auto` too: elsewhere there may be no accelerator
     if params.training.device != "auto":
         return params.training.device
     # a look at the device nodes instead of a 4 s import of torch; the worker finds out if torch cannot use it

@@ -1,4 +1,4 @@
-"""What any worker does, of this machine or of a cluster: check its code and device, open the data once, fit."""
+"""What any worker does, of this machine or of a cluster: check code, device and numerics, open the data once, fit."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def run_fit(
 
     check_sources(spec)
     check_device(spec)
+    if fault := numerics_fault(spec.training.numerics):
+        raise EngineError(fault)
     tell(("start", spec.fingerprint, worker))
     data = opened(paths, channels, content)
     return fit_fold(spec, data, lambda metrics: tell(("epoch", spec.fingerprint, dict(metrics))))
@@ -61,6 +63,19 @@ def cuda_fault() -> str | None:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without CUDA
         return f"torch {torch.__version__} cannot use CUDA: {error}"
+    return None
+
+
+def numerics_fault(numerics: str) -> str | None:
+    """Why this process cannot fit with `training.numerics` as given; None where it can. To say so it imports torch."""
+    if numerics == "fast":
+        return None
+    from qlcnet.fit.computed_on import NumericsError, check_numerics
+
+    try:
+        check_numerics(numerics)
+    except NumericsError as error:
+        return str(error)
     return None
 
 

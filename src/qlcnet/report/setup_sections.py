@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qlcnet import machine
 from qlcnet.data.groups import BY_ORDER
 from qlcnet.report import data_plots, drawings
 from qlcnet.report.content import Block, Cell, Context, Heading, Note, Plot, Row, Table, Text, count
@@ -210,7 +211,8 @@ def _machines(context: Context) -> list[Block]:
     ]
     headers = ["CPU", "torch uses", "oneDNN uses", "Matrix products", "Variables that change numerics", "Accelerator"]
     blocks: list[Block] = [Table(headers, rows, "What the fits were computed on.", sortable=False)]
-    if len(machines) > 1:
+    travel = all(one.get("variables") == machine.PORTABLE_VARIABLES for one in machines)
+    if len(machines) > 1 and not travel:
         text = (
             f"These fits were computed on {len(machines)} kinds of machine, whose sums differ in their last bits. "
             "After some epochs that is another fit, as with another seed: compare models whose fits ran on one kind."

@@ -41,10 +41,15 @@ def tune(params: Params, task: str, root: Path, trials: int, model: str | None, 
     """
     import optuna
 
+    from qlcnet.fit.computed_on import NumericsError, check_numerics
     from qlcnet.fit.data import open_fit_data
 
     if trials < 1:
         raise TuningError(f"--trials: {trials} is no number of trials to add; give 1 or more")
+    try:
+        check_numerics(params.training.numerics)  # trials run in this process
+    except NumericsError as error:
+        raise TuningError(str(error)) from None
     model, backbone = model or next(iter(params.models)), backbone or next(iter(params.backbones))
     for kind, name, known in (("model", model, params.models), ("backbone", backbone, params.backbones)):
         if name not in known:

@@ -60,8 +60,9 @@ class DaskEngine:
     """Fits on the workers of a Dask scheduler, wherever they run. One fit a worker, whatever its threads.
 
     The scheduler only carries: which worker gets which fit is decided here, so that long fits start first, a worker
-    that joins late is used as soon as it is there, and one whose versions differ, or that lacks the `device` of the
-    fits, never is. `weights`: local files of pretrained weights that the fits read. Raises ClusterError.
+    that joins late is used as soon as it is there, and one whose versions differ, or that cannot fit on the `device` or
+    with the `numerics` asked for, never is. `weights`: local files of pretrained weights that the fits read. Raises
+    ClusterError.
     """
 
     def __init__(
@@ -72,8 +73,10 @@ class DaskEngine:
         on_event: OnEvent,
         weights: Collection[str] = (),
         device: str = "cpu",
+        numerics: str = "fast",
     ) -> None:
-        self.scheduler, self.device = without_password(scheduler), device  # as messages show it
+        self.scheduler = without_password(scheduler)  # as messages show it
+        self.device, self.numerics = device, numerics
         self.files = transfer.TaskFiles.of(paths, channels, weights)
         self._own: dict[str, Any] = {"versions": versions(), "cpu": machine.kind_of_cpu()}
         self._topic = f"qlcnet-{self.files.digest}-{time.time_ns()}"
@@ -158,7 +161,7 @@ class DaskEngine:
         new = [address for address in present if address not in self._workers and address not in self._refused]
         if not new:
             return []
-        answers = self._ask(describe_worker, self.files, self.device, workers=new)
+        answers = self._ask(describe_worker, self.files, self.device, self.numerics, workers=new)
         refusals = []
         for address, answer in answers.items():
             if isinstance(answer, OSError):  # it left while it was asked
@@ -178,6 +181,8 @@ class DaskEngine:
             return "; ".join(differ) + "; install the same versions (requirements.lock), restart it"
         if fault := answer["cuda_fault"]:
             return f"{fault}, and these fits need CUDA; set training.device to cpu, or start it elsewhere"
+        if fault := answer["numerics_fault"]:
+            return str(fault)
         return None
 
     def _take_in(self, answers: dict[str, dict[str, Any]]) -> list[str]:
@@ -195,7 +200,7 @@ class DaskEngine:
                     "worker %s has %d threads and gets one fit at a time: start more workers with `--nthreads 1`",
                     address, answer["threads"],
                 )  # fmt: skip
-            if answer["cpu"] != self._own["cpu"]:
+            if answer["cpu"] != self._own["cpu"] and self.numerics == "fast":
                 log.warning(
                     "worker %s has another kind of CPU (%s; here %s): its fits may differ in their last bits",
                     address, answer["cpu"], self._own["cpu"],

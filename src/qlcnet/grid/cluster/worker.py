@@ -12,7 +12,7 @@ from qlcnet.fit.code import FIT_PACKAGES, LOADED
 from qlcnet.fit.spec import DataPaths, FitResult, FitSpec
 from qlcnet.grid.cluster import transfer
 from qlcnet.grid.engine import Event
-from qlcnet.grid.worker import cuda_fault, run_fit
+from qlcnet.grid.worker import cuda_fault, numerics_fault, run_fit
 
 if TYPE_CHECKING:
     pass
@@ -28,7 +28,7 @@ class SpoolGoneError(Exception):
     """The folder with the files of the grid, which this worker had, is not there any more."""
 
 
-def describe_worker(files: transfer.TaskFiles, device: str, dask_worker: Any = None) -> dict[str, Any]:
+def describe_worker(files: transfer.TaskFiles, device: str, numerics: str, dask_worker: Any = None) -> dict[str, Any]:
     """What decides whether this process may fit folds of a grid, and where it finds their files."""
     return {
         "versions": versions(),
@@ -36,6 +36,7 @@ def describe_worker(files: transfer.TaskFiles, device: str, dask_worker: Any = N
         "cpu": machine.kind_of_cpu(),
         "threads": dask_worker.state.nthreads,
         "cuda_fault": _cuda_fault() if device == "cuda" else None,
+        "numerics_fault": numerics_fault(numerics),
         "paths": transfer.paths_seen(files, dask_worker),
         "spool": (socket.gethostname(), str(transfer.spool_of(dask_worker, files.spool))),
     }

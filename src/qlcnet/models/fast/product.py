@@ -10,8 +10,11 @@ from qlcnet.models.fast.borders import library_of, onednn_multiplies
 
 
 def _library_on(vendor: str) -> str:
-    """What multiplies large float32 matrices on a CPU of this vendor."""
-    return library_of(vendor) if torch.backends.mkldnn.is_available() else "MKL"
+    """What multiplies large float32 matrices on a CPU of this vendor; where numbers are to travel, the same on all."""
+    if not torch.backends.mkldnn.is_available():
+        return "MKL"
+    # MKL's product is for SSE2 then, with a quarter of the speed
+    return "oneDNN" if machine.is_portable() else library_of(vendor)
 
 
 # oneDNN's product of float32 matrices, a @ b.T with b in any layout; None where MKL's is taken for all of them.
