@@ -36,7 +36,9 @@ class Border(NamedTuple):
 # Of networks with rows of known blocks, by the longer side of what their first convolution gives: the largest map that
 # is small. Below it layers run batch-last, above it they are oneDNN's in channels_last.
 CHAINED_MAPS = ((16, 16), (32, 7))
-LONE_MAP = 1  # of all other networks, whose layers stand alone between torch's: a kernel's centre taps on one pixel
+# Of all other networks, whose layers stand alone between torch's: of a kernel on one pixel the centre tap. With larger
+# images what has one pixel is pooled, for a squeeze-excite or a classifier, and not worth turning.
+LONE_MAPS = ((16, 1),)
 BANDED_AREA = 1024  # input positions x output positions of a banded matrix, or
 BANDED_PER_TAP = 4  # input positions for each tap in reach: 5 x 5 kernels on 7 x 7 maps in half the time
 ONEDNN_PRODUCT = 1 << 20  # multiply-adds; below it MKL, whose call takes 10 us less: benchmarks/borders.py, product
@@ -70,9 +72,8 @@ def largest_map(first_map: int, chained: bool) -> int:
 
     first_map: the longer side of what its first convolution gives. chained: it has rows of known blocks.
     """
-    if not chained:
-        return LONE_MAP
-    return next((largest for border, largest in CHAINED_MAPS if first_map <= border), 0)
+    rules = CHAINED_MAPS if chained else LONE_MAPS
+    return next((largest for border, largest in rules if first_map <= border), 0)
 
 
 def choose(conv: Convolution) -> str:

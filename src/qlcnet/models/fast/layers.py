@@ -114,10 +114,11 @@ def of_convolution(conv: nn.Conv2d, x: Tensor, walk: Walk) -> Forward | None:
         return None
     asked = convolution_of(conv, (x.shape[2], x.shape[3]), walk, is_batch_last(x))
     chosen = borders.choose(asked) if asked else borders.IN_TORCH
-    if asked is None or chosen == borders.IN_TORCH:
-        return ChannelsLast(conv)
     if chosen == borders.SAMPLED:
         return Sampled(conv)
+    if asked is None or chosen == borders.IN_TORCH:
+        # where no map is batch-last nothing has to be turned back: the network is left as it is
+        return ChannelsLast(conv) if walk.largest_map((x.shape[2], x.shape[3])) else None
     if chosen == borders.TURNED:
         return Turned(conv, asked.geometry.size, asked.geometry.out)
     return BatchLast(conv, WAYS[chosen](asked.geometry))
