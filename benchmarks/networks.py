@@ -5,7 +5,8 @@ python benchmarks/training.py --networks. Each row is one network on images of o
 turns on one core, in one process each row, in processor time: ours (accelerate and QuickAdam), the plain network in
 torch's default layout, and the plain network in channels_last, both with torch.optim.Adam. A ratio is the time of the
 faster plain layout over ours, round by round. Rows whose median is below 1 are measured again with more rounds. The
-last line is JSON.
+last line is JSON. With --avx2 each network trains one step on its smallest images, in a process of its own under
+ONEDNN_MAX_CPU_ISA=AVX2, where a convolution that oneDNN cannot do would end it (models/fast/borders.py).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
@@ -127,6 +130,28 @@ def measure(row: Row, rounds: int) -> dict[str, list[float]]:
     return measured
 
 
+def one_step(row: Row) -> float:
+    """The loss of one training step of ours; runs in a process of its own."""
+    from qlcnet.fit import fitting
+
+    fitting.be_quiet_and_exact()
+    return float(contenders(row)["ours"]())
+
+
+def under_avx2() -> dict[str, str]:
+    """What became of each network's step: its loss, or that the process died."""
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+    found = {}
+    for row in {row.network: row for row in reversed(rows())}.values():
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            try:
+                found[str(row)] = f"loss {pool.submit(one_step, row).result():.4f}"
+            except BrokenProcessPool:
+                found[str(row)] = "the process died"
+        print(f"{row!s:44}{found[str(row)]}", flush=True)
+    return found
+
+
 def _timed(step: Callable[[], Any], times: int) -> float:
     started = time.process_time()
     for _ in range(times):
@@ -174,7 +199,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="rounds a row (default 7)")
     parser.add_argument("--only", default="", help="rows whose text contains this")
+    parser.add_argument("--avx2", action="store_true", help="a step of each network without AVX-512, nothing timed")
     given = parser.parse_args(arguments)
+    if given.avx2:
+        print(json.dumps({"benchmark": "networks --avx2", "rows": under_avx2()}))
+        return
     machine = describe_machine("torch", "timm")
     print(f"{machine}\nms a training step, and the faster plain layout's time over ours: quartiles of the rounds\n")
     print(f"{'':44}{'ours':>9}{'default':>9}{'ch. last':>9}   lower  median  upper")
