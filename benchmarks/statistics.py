@@ -30,6 +30,7 @@ else:
     from pathlib import Path
 
     from machine import describe_machine
+    from simulate.breastmnist import breastmnist_cells
     from simulate.cells import Cell, Kept, run
     from simulate.coverage import coverage_cells
     from simulate.networks_compared import cells as cells_of_networks
@@ -41,6 +42,7 @@ else:
         "intervals": coverage_cells,
         "tests": cells_of_tests,
         "networks": cells_of_networks,
+        "breastmnist": breastmnist_cells,
     }
 
     def main(arguments: Sequence[str] | None = None) -> None:

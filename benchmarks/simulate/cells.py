@@ -33,6 +33,8 @@ class Cell:
     one: Callable[[np.random.Generator], Tally]
     summary: Callable[[Tally, int], dict[str, Any]]
     code: str
+    block: int = BLOCK  # simulations between two writes
+    most: int | None = None  # simulations, whatever is asked for: of real fits
 
 
 def digest(*modules: ModuleType) -> str:
@@ -73,8 +75,9 @@ def run(cells: Mapping[str, Cell], simulations: int, kept: Kept) -> Iterator[tup
     """The result of each cell after at least `simulations`; simulation i has one stream, whoever draws it and when."""
     for name, cell in cells.items():
         done, sums = kept.sums(name, cell.code)
-        while done < simulations:
-            stop = min(simulations, done + BLOCK)
+        wanted = simulations if cell.most is None else min(simulations, cell.most)
+        while done < wanted:
+            stop = min(wanted, done + cell.block)
             sums.update(simulate(name, cell, range(done, stop)))  # `+=` of a Counter drops what is not above 0
             done = stop
             kept.keep_sums(name, cell.code, done, sums)
