@@ -62,7 +62,7 @@ def test_every_figure_is_drawn_once_all_is_open(browser):
           return [svg.getAttribute("aria-label"), box.width, box.height, svg.querySelectorAll(parts).length];
         });"""
     )
-    assert len(sizes) == 1 + 4 + 3 * 3 + 2 + 2  # forest, metrics, three kinds a backbone, data, drawings
+    assert len(sizes) == 1 + 4 + 4 * 3 + 2 + 2  # forest, metrics, four kinds a backbone, data, drawings
     assert [label for label, width, height, parts in sizes if width < 200 or height < 100 or parts < 4] == []
     images = "return [...document.images].map((i) => [i.alt, i.naturalWidth]);"
     assert [alt for alt, width in browser.execute_script(images) if width == 0] == []

@@ -26,7 +26,7 @@ def build_report(params: Params, root: Path) -> None:
     from qlcnet.report.differences import gather
     from qlcnet.report.latex import tex_tables
     from qlcnet.report.page import Page
-    from qlcnet.report.paper_text import methods_text
+    from qlcnet.report.paper_text import methods_text, results_text
     from qlcnet.report.sections import SECTIONS
     from qlcnet.report.study import read_study, remove_unlisted
     from qlcnet.report.style import figure_style, lacking
@@ -47,7 +47,12 @@ def build_report(params: Params, root: Path) -> None:
     with figure_style():
         built = [(section, list(section.build(context))) for section in SECTIONS]
         html = page.render(params.report.title, [(section, blocks) for section, blocks in built if blocks])
-    tables = {**csv_tables(context), **tex_tables(context), "methods.txt": methods_text(context)}
+    tables = {
+        **csv_tables(context),
+        **tex_tables(context),
+        "methods.txt": methods_text(context),
+        "results.txt": results_text(context),
+    }
     _write_folder(results / "tables", {name: text.encode() for name, text in tables.items()})
     _write_folder(results / "figures", page.figures)
     write_whole(results / "curves.csv", curves_csv(study))

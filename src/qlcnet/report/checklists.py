@@ -147,7 +147,10 @@ ANSWERS: dict[str, Callable[[Study], str]] = {
     "disjoint": _leakage,
     "apart": _apart,
     "leakage": _leakage,
-    "metrics": lambda study: "Accuracy, balanced accuracy, macro and micro AUC, log loss, recall of each class.",
+    "metrics": lambda study: (
+        "Accuracy, balanced accuracy, macro and micro AUC, macro F1, Cohen's kappa, log loss, Brier score, calibration "
+        "error; recall, AUC and average precision of each class."
+    ),
     "statistics": lambda study: methods.statistics_sentence(study.params),
     "imbalance": _imbalance,
     "output": lambda study: "Class probabilities (softmax); the most probable class is named, without thresholds.",

@@ -20,6 +20,7 @@ from qlcnet.report.content import (
     Plot,
     Table,
     Text,
+    count,
     number,
 )
 from qlcnet.report.differences import TaskEvidence
@@ -113,6 +114,7 @@ def comparisons(context: Context) -> list[Block]:
                 "Pairs that are one function or differ by a seed alone: they must agree, and prove nothing else."
             )
             blocks.append(Details(f"{name}: A/A lines", [note, *(_family(family) for family in alike)], is_open=False))
+        blocks.append(Details(f"{name}: what each side costs", [_costs(context, name)], is_open=False))
         if of_task.networks:
             blocks.append(Details(f"{name}: these networks, by image", [_networks(of_task)], is_open=False))
     if context.differences.across:
@@ -183,6 +185,32 @@ def _outlook(verdict: Verdict) -> str:
         return f"sees {outlook.detectable:.4f} with 80 % power"
     how = f"{outlook.repeats} repeats" if outlook.repeats else f"{outlook.images:.2g} times as many images"
     return f"sees {outlook.detectable:.4f} with 80 % power; {how} would see {outlook.target:.4f}"
+
+
+def _costs(context: Context, task: str) -> Table:
+    """Three axes beside each verdict: parameters, training, circuits an inference.
+
+    Training counts in multiply-adds (a backward pass is two forward ones): seconds differ from machine to machine and
+    are no part of results. They stand in MLflow, measured, as seconds_fit.
+    """
+    rows: list[Cells] = []
+    for (backbone, model), summary in context.summaries[task].items():
+        cost, fits = summary.cost, context.study.tasks[task].results[backbone, model].fits
+        trained = sum(fit.config["images"]["train"] for fit in fits) * context.study.params.training_of(model).epochs
+        work = 3.0 * cost.multiply_adds * trained
+        channels = cost.circuit_evaluations.hardware_quanvolution // len(context.study.tasks[task].images)
+        circuits = channels + context.study.params.models[model].head.is_quantum  # a forward pass of the head is one
+        rows.append(
+            [backbone, model, count(cost.parameters), Cell(f"{work / 1e12:.3g}", work), count(circuits)],
+        )
+    return Table(
+        ["Backbone", "Model", "Parameters", "Training, 10^12 multiply-adds", "Circuits an inference"],
+        rows,
+        f"{task}: training counts three passes' work an image and epoch over all fits, without the quantum part; how "
+        "long each fit took is in MLflow. Circuits: what quantum hardware would run to classify an image, with many "
+        "shots each.",
+        stacks=True,
+    )
 
 
 def _networks(of_task: TaskEvidence) -> Table:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from qlcnet.evidence.calibration import Reliability
 from qlcnet.evidence.learning import LearningCurve
 from qlcnet.evidence.metrics import Confusion, RocCurves
 from qlcnet.evidence.summary import Estimate, ModelSummary
@@ -142,6 +143,23 @@ def rocs(models: Mapping[str, RocCurves], class_names: Sequence[str]) -> Figure:
         Line2D([], [], **_class_line(k), label=shorten(name, 26)) for k, name in enumerate(class_names[:MOST_NUMBERS])
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def reliability(models: Mapping[str, Reliability]) -> Figure:
+    """Reliability diagrams, a panel a model: accuracy over confidence in bins of equal mass, bars of two errors."""
+    figure, panels = _panels(len(models), 2.45)
+    for axes, (model, diagram) in zip(panels, models.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color=EDGE, linewidth=1, linestyle=(0, (2, 2)))
+        axes.errorbar(
+            diagram.confidence, diagram.accuracy, yerr=2 * np.sqrt(diagram.noise),
+            color=colour_of(0), marker="o", markersize=3.5, linewidth=1.4, elinewidth=1.0,
+        )  # fmt: skip
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axes.set_title(f"{model}: {diagram.error:.3f}")
+        axes.set_xlabel("confidence")
+        if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+            axes.set_ylabel("accuracy")
     return figure
 
 

@@ -224,14 +224,26 @@ def _recall_table(task: TaskResults, backbone: str, summaries: Mapping[str, Mode
     members = next(iter(summaries.values())).members
     rows: list[list[Cell | str]] = []
     for k, label in enumerate(class_labels(task.images.class_names)):
-        recalls = [estimated(summary.oof.recalls[k]) for summary in summaries.values()]
-        rows.append([Cell(f"{k}", k), label, count(members[k]), *recalls])
-    caption = f"{task.name}, {backbone}: out-of-fold recall of each class, below it the 95 % interval."
-    return Table(["Label", "Class", "Images", *summaries], rows, caption)
+        found = [
+            cell
+            for summary in summaries.values()
+            for cell in (
+                estimated(summary.oof.recalls[k]),
+                estimated(summary.oof.aucs[k]),
+                number(summary.oof.average_precisions[k].value),
+            )
+        ]
+        rows.append([Cell(f"{k}", k), label, count(members[k]), *found])
+    caption = (
+        f"{task.name}, {backbone}: out-of-fold recall, AUC against the rest and average precision (AP) of each class, "
+        "below them the 95 % interval where one holds. Too few: classes of so few images have none."
+    )
+    headers = [f"{model}: {what}" for model in summaries for what in ("recall", "AUC", "AP")]
+    return Table(["Label", "Class", "Images", *headers], rows, caption)
 
 
 def curves(context: Context) -> list[Block]:
-    """ROC curves by backbone."""
+    """ROC curves and reliability diagrams by backbone."""
     blocks: list[Block] = [
         Text(
             "Each class against the rest, from out-of-fold probabilities. The area below the thick curve is the macro "
@@ -243,7 +255,16 @@ def curves(context: Context) -> list[Block]:
             found = {key: roc_curves(model.oof.target, model.oof.probabilities) for key, model in models.items()}
             figure = plots.rocs(found, task.images.class_names)
             caption = f"{name}, {backbone}: out-of-fold ROC curves{_over_repeats(task)}"
-            blocks.append(_details(task, backbone, [Plot(f"{name}-{backbone}-roc", figure, caption)]))
+            diagrams = {key: context.summaries[name][backbone, key].reliability for key in models}
+            of_bins = (
+                f"{name}, {backbone}: reliability of the predicted class, out of fold{_over_repeats(task)}; in each "
+                "title the calibration error. Below the diagonal a network says more than it holds"
+            )
+            plots_here = [
+                Plot(f"{name}-{backbone}-roc", figure, caption),
+                Plot(f"{name}-{backbone}-reliability", plots.reliability(diagrams), of_bins),
+            ]
+            blocks.append(_details(task, backbone, plots_here))
     return blocks
 
 

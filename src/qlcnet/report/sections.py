@@ -21,7 +21,7 @@ SECTIONS = (
     Section("paper", "Beside the paper", paper_section.paper),
     Section("results", "Results", results_sections.results),
     Section("classes", "Classes", results_sections.classes),
-    Section("roc", "ROC curves", results_sections.curves),
+    Section("roc", "ROC curves and calibration", results_sections.curves),
     Section("training", "Training curves", results_sections.training),
     Section("spread", "Where the spread comes from", claim_sections.spread),
     Section("leakage", "Leakage", claim_sections.leaks),
