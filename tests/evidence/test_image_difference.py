@@ -81,7 +81,12 @@ def test_satterthwaite_over_classes_by_hand():
     spread = clustered(psi, np.arange(6), np.array([0, 0, 1, 1, 1, 1]))
     one, other = 2 * 2 / 1, 18 * 4 / 3  # sums of squares times G_c / (G_c - 1)
     assert spread.se == pytest.approx(np.sqrt(one + other) / 6)
-    assert spread.df == pytest.approx((one + other) ** 2 / (one**2 / 1 + other**2 / 3))
+    found, expected = ((a + b) ** 2 / (a**2 / 1 + b**2 / 3) for a, b in ((one, other), (1 / 2, 1 / 4)))
+    assert expected < found
+    assert spread.df == pytest.approx(expected)  # the rare class agrees by chance
+    more = clustered(np.array([4.0, -4.0, 1.0, -1.0, 0.0, 0.0]), np.arange(6), np.array([0, 0, 1, 1, 1, 1]))
+    one, other = 32 * 2, 2 * 4 / 3
+    assert more.df == pytest.approx((one + other) ** 2 / (one**2 / 1 + other**2 / 3))
     assert isinstance(clustered(psi, np.arange(6), np.array([0, 1, 1, 1, 1, 1])), TooFew)
 
 

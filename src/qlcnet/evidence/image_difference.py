@@ -143,8 +143,9 @@ class OfRareClasses:
 def clustered(psi: np.ndarray, code: np.ndarray, sides: np.ndarray) -> Clustered | TooFew:
     """Cluster-robust standard error of a mean of psi (N,) over images in groups `code` (N,), classes `sides` (N,).
 
-    df: Satterthwaite over sides, (sum V_c)^2 / sum (V_c^2 / (G_c - 1)); with one side G - 1. Less where few groups make
-    the variance: its relative variance is (kurtosis - 1) / G, which is 2 / df of a chi-squared one (O'Neill 2014).
+    df: Satterthwaite over sides, (sum V_c)^2 / sum (V_c^2 / (G_c - 1)), with one side G - 1; or, if that is less, with
+    V_c as 1/G_c: a rare class whose few images happen to agree would else count as well known (balanced accuracy of 7
+    classes in groups erred in 0.065 of studies by the first alone).
     """
     scaled, count = _sums(psi, code, sides)
     if (count < 2).any():
@@ -153,10 +154,7 @@ def clustered(psi: np.ndarray, code: np.ndarray, sides: np.ndarray) -> Clustered
     of_class = (scaled**2).sum(0)
     if not variance > 0:
         return TooFew("no image moves the difference: both give every image the same")
-    df = float(of_class.sum() ** 2 / (of_class**2 / (count - 1)).sum())
-    excess = float(((scaled**4).sum(0) - of_class**2 / count).sum())
-    if excess > 0:
-        df = max(1.0, min(df, 2 * float(of_class.sum()) ** 2 / excess))
+    df = min(float(v.sum() ** 2 / (v**2 / (count - 1)).sum()) for v in (of_class, 1 / count))
     return Clustered(float(np.sqrt(variance)) / len(psi), df)
 
 
