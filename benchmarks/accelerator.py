@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -75,10 +76,10 @@ def device_facts(device: str) -> Iterator[Row]:
     """What it is, and the versions; a missing package is named here. Also that it multiplies."""
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise RuntimeError(f"packages are missing: {', '.join(missing)}")
-    import torch
-
-    facts: dict[str, Any] = {"name": "cpu", "torch": torch.__version__, "cpus": len(os.sched_getaffinity(0))}
+    facts: dict[str, Any] = {"name": "cpu", "torch": version("torch"), "cpus": len(os.sched_getaffinity(0))}
     if device == "cuda":
+        import torch
+
         if not torch.cuda.is_available():
             raise RuntimeError(f"torch {torch.__version__} finds no CUDA device (built for CUDA {torch.version.cuda})")
         properties, ones = torch.cuda.get_device_properties(0), torch.ones(64, 64, device="cuda")
@@ -246,7 +247,10 @@ def result_of(known: Known, outcome: Outcome, device: dict[str, Any], stopped: s
     rows: dict[str, dict[str, Any]] = {}
     for name, value in known.rows.items():
         setting, _, way = name.partition(" | ")
-        rows.setdefault(setting, {})[way.replace(" | ", " ")] = value
+        if way:
+            rows.setdefault(setting, {})[way.replace(" | ", " ")] = value
+        else:
+            rows[setting] = value
     more = {"stopped": stopped} if stopped else {}
     return {
         "benchmark": "accelerator", "device": device, "rows": rows, **grid, "failed": outcome.failed,
