@@ -170,6 +170,9 @@ def test_the_committed_params_are_the_demo() -> None:
             "models.hybrid.training: the optimizer `adam`",
         ),
         ("models/hybrid/training", {"device": "cpu"}, "models.hybrid.training: `device` is one for all models"),
+        ("models/hybrid/training", {"numerics": "fast"}, "models.hybrid.training: `numerics` is one for all models"),
+        ("training", {"numerics": "portable", "device": "cuda"}, "training: `numerics: portable` is float32 on a CPU"),
+        ("training", {"numerics": "portable", "precision": "bfloat16"}, "device: auto, precision: bfloat16"),
         ("models/hybrid/training", 3, "models.hybrid.training: input should be a valid dictionary (given 3)"),
         (
             "datasets/more",

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from qlcnet.machine import FIXED_VARIABLES, cpu_vendor, instructions, multiplies_bfloat16, numeric_variables
+from qlcnet.machine import (
+    FIXED_VARIABLES,
+    PORTABLE_VARIABLES,
+    be_portable,
+    cpu_vendor,
+    instructions,
+    is_portable,
+    multiplies_bfloat16,
+    numeric_variables,
+)
 
 AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_1 avx fma avx2 avx512f avx512dq avx512bw avx512vl\n\n"
 OLD = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu sse4_1\n\nprocessor\t: 1\nflags\t\t: avx2 fma\n"
@@ -60,6 +69,16 @@ def test_variables_are_recorded_unless_they_are_as_workers_set_them() -> None:
     environment = {**FIXED_VARIABLES, "MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": "", "HOME": "/root"}
     assert numeric_variables(environment) == {"MKL_CBWR": "AVX2"}
     assert numeric_variables({"NVIDIA_TF32_OVERRIDE": "1"}) == {"NVIDIA_TF32_OVERRIDE": "1"}
+
+
+def test_portable_is_these_variables_and_no_others() -> None:
+    environment = {"MKL_DEBUG_CPU_TYPE": "5", "DNNL_MAX_CPU_ISA": "SSE41", "NVIDIA_TF32_OVERRIDE": "1", "HOME": "/root"}
+    be_portable(environment)
+    assert environment == {**PORTABLE_VARIABLES, **FIXED_VARIABLES, "HOME": "/root"}
+    assert is_portable(environment)
+    assert is_portable(PORTABLE_VARIABLES), "unset, the fixed ones say the same"
+    for name, value in (("MKL_DEBUG_CPU_TYPE", "5"), ("ONEDNN_DEFAULT_FPMATH_MODE", "ANY"), ("MKL_CBWR", "AVX2")):
+        assert not is_portable(environment | {name: value})
 
 
 def test_a_fit_says_what_torch_and_onednn_really_use() -> None:

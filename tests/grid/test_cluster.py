@@ -225,8 +225,9 @@ class Link:
         self._reach()
         self.described += function is cluster_worker.describe_worker
         versions, cpu = cluster_worker.versions(), machine.kind_of_cpu()
+        well = {"cuda_fault": None, "numerics_fault": None}
         seen = {"paths": DataPaths(Path("raw"), Path("folds.csv"), Path("quanvolved")), "spool": ("w", "spool")}
-        return {"tcp://w": {"versions": versions, "cpu": cpu, "threads": 1, "cuda_fault": None, **seen}}
+        return {"tcp://w": {"versions": versions, "cpu": cpu, "threads": 1, **well, **seen}}
 
     def submit(self, function: Any, *arguments: Any, **_: Any) -> Any:
         self.fits.append(Remote())
