@@ -32,7 +32,7 @@ else:
     from machine import describe_machine
     from simulate.breastmnist import breastmnist_cells
     from simulate.cells import Cell, Kept, run
-    from simulate.coverage import coverage_cells
+    from simulate.coverage import coverage_cells, table_of
     from simulate.networks_compared import cells as cells_of_networks
     from simulate.tests_of_differences import cells as cells_of_tests
 
@@ -61,6 +61,8 @@ else:
             for name, result in run(cells, given.simulations, kept):
                 found[f"{part}: {name}"] = result
                 print(f"{part}: {name}\n  {json.dumps(result)}", flush=True)
+        simulated = json.loads((HERE / "statistics.json").read_text(encoding="utf-8")).get("intervals", {})
+        (HERE.parent / "src/qlcnet/evidence/coverage.csv").write_text(table_of(simulated), encoding="utf-8")
         print(json.dumps({"benchmark": "statistics", "machine": machine, "cells": found}))
 
     if __name__ == "__main__":

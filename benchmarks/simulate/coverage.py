@@ -17,7 +17,7 @@ from qlcnet.evidence.limits import Limits, wilson
 
 from . import fitted, shapes
 from .cells import Cell, Tally, digest, standard_error
-from .shapes import BREASTMNIST, HAM10000, ONE_TO_SIX, Shape, Study, clumping, draw, truth
+from .shapes import ALONE, BREASTMNIST, HAM10000, ONE_TO_SIX, Shape, Study, clumping, draw, truth
 
 WEAK, SURE, PERFECT = (0.7,), (3.3,), (5.0,)
 UNEVEN = (1.5, 2.0, 2.0, 0.3, 1.0, 2.5, 3.5)  # of DermaMNIST's classes, the rarest hardly ever recognised
@@ -139,3 +139,25 @@ def _of_metric(name: str, sums: Tally, studies: int) -> dict[str, Any]:
         found["members"] = round(sums[f"{name}:members"] / shown, 1)
         found["of_wilson"] = round(sums[f"{name}:width"] / sums[f"{name}:wilson"], 3)
     return found
+
+
+LEAST_SHOWN = 500  # simulations in which an interval was shown: of fewer the share says little
+COLUMNS = ("shape", "classes", "n", "grouped", "metric", "simulations", "coverage")
+
+
+def table_of(cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """The part `intervals` of statistics.json as the CSV that the package has: worst class of recall and AUC."""
+    lines = [",".join(COLUMNS)]
+    for name, cell in cells.items():
+        shape, shown = SHAPES[name], {m: v for m, v in cell["metrics"].items() if v["shown"] >= LEAST_SHOWN}
+        worst: dict[str, Mapping[str, Any]] = {}
+        for metric, values in shown.items():
+            stem, _, end = metric.rpartition("_")
+            key = stem if end.isdigit() else metric
+            if key not in worst or values["coverage"] < worst[key]["coverage"]:
+                worst[key] = values
+        grouped = "no" if shape.sizes == ALONE else "yes"
+        for metric, values in sorted(worst.items()):
+            plain = (f'"{name}"', len(shape.classes), shape.n, grouped, metric, values["shown"], values["coverage"])
+            lines.append(",".join(map(str, plain)))
+    return "\n".join(lines) + "\n"
