@@ -36,7 +36,8 @@ repro: setup ## run the study of params.yaml (only what is not up to date)
 test: setup ## the tests
 	pytest --numprocesses 2 --dist loadfile
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy, and no mark that a merge left
+	@! git grep -nE '^(<{7}|>{7}) ' -- ':!*.md.html' || (echo 'marks of a merge are left' && false)
 	ruff check .
 	ruff format --check .
 	mypy
