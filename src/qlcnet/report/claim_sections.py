@@ -36,7 +36,7 @@ def _claims(task: str, found: Sequence[Claim]) -> Table:
             WORDS.get(claim.metric, claim.metric),
             claim.word,
             Cell(f"{claim.statement[0].upper()}{claim.statement[1:]}.", detail=f"Paper: {claim.source}"),
-            Cell(claim.reason or claim_sentence(claim).partition("): ")[2], detail=claim.test),
+            Cell(claim.reason or claim_sentence(claim).partition(f"): {claim.word}: ")[2], detail=claim.test),
         ]
         for claim in found
     ]

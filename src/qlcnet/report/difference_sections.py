@@ -127,9 +127,9 @@ def _family(family: Family) -> Table:
     for line in family.lines:
         contrast, verdict = line.contrast, line.verdict
         over = contrast.backbones[0] if len(contrast.backbones) == 1 else f"{len(contrast.backbones)} widths"
-        head: Cells = [f"{contrast.a} − {contrast.b}", over]
+        head: Cells = [f"{contrast.a} − {contrast.b}", over, verdict.word]
         if isinstance(verdict, Silent):
-            rows.append([*head, "–", "–", "–", "–", "–", "–", Cell(verdict.word, detail=verdict.reason)])
+            rows.append([*head, *["–"] * 6, verdict.reason])
             continue
         probabilities, effect = verdict.probabilities, verdict.effect
         chances = (
@@ -147,7 +147,7 @@ def _family(family: Family) -> Table:
                 p_text(verdict.adjusted.difference),
                 chances,
                 beats,
-                Cell(verdict.word, detail=_outlook(verdict)),
+                _outlook(verdict),
             ]
         )
     adjusted = f"Holm over {len(family.lines)}" if family.role == "primary" else "unadjusted"
@@ -158,20 +158,19 @@ def _family(family: Family) -> Table:
         [
             "Pair",
             "Over",
+            "Verdict",
             "Difference",
             "95 % alone",
             "p",
             "p adjusted",
-            "P worse / same / better",
+            "Worse, same, better",
             "A beats B",
-            "Verdict",
+            "This design",
         ],
         rows,
         f"{family.task}, {WORDS.get(family.metric, family.metric)}, {KINDS[family.kind]}{unit}: {family.role}, "
-        f"{adjusted}"
-        f"{band}. Below a difference its interval in the family; P: Bayesian reading of the same numbers, which "
-        "decides "
-        "nothing; A beats B: share of paired fits.",
+        f"{adjusted}{band}. Below a difference its interval in the family. Worse, same, better: Bayesian reading of "
+        "the same numbers, which decides nothing. A beats B: share of paired fits.",
         sortable=False,
         stacks=True,
     )
