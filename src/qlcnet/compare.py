@@ -90,7 +90,7 @@ def compare_files(a: Path, b: Path, group_by: str | None, margins: Sequence[str]
         lines += ["", "This way of training (fits paired by repeat and fold):"]
         for name in METRICS:
             test = paired_t(differences(scores[0], scores[1], name), scores[0])
-            (verdict,) = judge([test], margin.of(name), ALPHA)
+            (verdict,) = judge([test], margin.size_in(name), ALPHA)
             contrast = Contrast("", *names, name, "one width", ("",))
             text = sentence(Line(contrast, verdict)).partition(", , ")[2]
             lines.append(f"  {text[0].upper()}{text[1:]}")
@@ -100,7 +100,7 @@ def compare_files(a: Path, b: Path, group_by: str | None, margins: Sequence[str]
     lines += ["", "These networks (paired by image):"]
     for name in METRICS:
         at = partial(compare_networks, tables[0], tables[1], name, groups)
-        found, word = at(0.95), word_of(at, margin.of(name), ALPHA)
+        found, word = at(0.95), word_of(at, margin.size_in(name), ALPHA)
         words.setdefault(name, word)
         title = WORDS[name][0].upper() + WORDS[name][1:]
         if isinstance(found, TooFew):
@@ -110,10 +110,10 @@ def compare_files(a: Path, b: Path, group_by: str | None, margins: Sequence[str]
         interval = f"{signed(found.interval.low)} to {signed(found.interval.high)}"
         lines.append(
             f"  {title}: A is {word}: {signed(found.difference)} (95 % interval {interval}){p}, margin "
-            f"{margin.of(name):g}."
+            f"{margin.size_in(name):g}."
             if word not in ("undecided", "equivalent")
             else f"  {title}: {word}: {signed(found.difference)} (95 % interval {interval}){p}, margin "
-            f"{margin.of(name):g}."
+            f"{margin.size_in(name):g}."
         )
     code = next(code for start, code in EXIT_CODES.items() if words[metric].startswith(start))
     return "\n".join(lines), code

@@ -40,16 +40,19 @@ def digest_of(evidence: Evidence) -> str:
 
 
 def declare(path: Path, task: str, evidence: Evidence, commit: str, fits: int) -> bool:
-    """Append what is declared now unless the task's last row says the same; returns whether a row came."""
+    """Append what is declared now unless the task's last row says the same; returns whether a row came.
+
+    The file is made where there is none: the report depends on it.
+    """
+    if not path.is_file():
+        path.write_text(",".join(HEADER) + "\n", encoding="utf-8")
     last = last_of(path, task)
     digest = digest_of(evidence)
     if digest == (last.digest if last else NOTHING):
         return False
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    is_new = not path.is_file() or not path.stat().st_size
     with path.open("a", encoding="utf-8", newline="") as file:  # one write: tasks may be trained side by side
-        header = ",".join(HEADER) + "\n" if is_new else ""
-        file.write(header + ",".join((task, digest, commit, now, str(fits))) + "\n")
+        file.write(",".join((task, digest, commit, now, str(fits))) + "\n")
     return True
 
 

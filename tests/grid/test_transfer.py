@@ -138,7 +138,9 @@ def test_a_worker_that_cannot_use_cuda_gets_no_fits_for_cuda(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(machine, "accelerators", lambda: there)
     monkeypatch.setattr(cluster_worker, "cuda_fault", lambda: fault)
-    answer = describe_worker(TaskFiles.of(DataPaths.of(root, TASK), ()), device, dask_worker=worker_at(tmp_path))
+    answer = describe_worker(
+        TaskFiles.of(DataPaths.of(root, TASK), ()), device, "fast", dask_worker=worker_at(tmp_path)
+    )
     engine = object.__new__(DaskEngine)
     engine.device, engine._own = device, {"versions": answer["versions"]}
     why = engine._why_not(answer)

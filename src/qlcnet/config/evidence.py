@@ -41,7 +41,7 @@ class Margin(Section):
     auc_macro: Difference = 0.01
     auc_micro: Difference = 0.005
 
-    def of(self, metric: str) -> float:
+    def size_in(self, metric: str) -> float:
         """The margin of one metric. Raises KeyError for a metric without one."""
         return dict(self)[metric]
 
@@ -55,5 +55,5 @@ class Evidence(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_is_default(cls, values: object) -> object:
+    def _nothing_is_default(cls, values: object) -> object:
         return {} if values is None else values

@@ -183,7 +183,7 @@ def _families(
         of_kind = [line for line in lines if line[0].kind == kind]
         if not of_kind:
             continue
-        margin = None if kind == "trend over widths" else declared.margin.of(metric)
+        margin = None if kind == "trend over widths" else declared.margin.size_in(metric)
         verdicts = judge([test for _, test in of_kind], margin, declared.alpha, adjust=role == "primary")
         judged = tuple(Line(contrast, verdict) for (contrast, _), verdict in zip(of_kind, verdicts, strict=True))
         families.append(Family(task, role, kind, metric, declared.alpha, judged))
