@@ -385,9 +385,8 @@ def test_what_is_declared_changes_no_fit_and_may_be_left_out() -> None:
     with_it, without = parse_params({**raw, "evidence": declared}), parse_params(raw)
     assert parse_params({**raw, "evidence": None}) == without
     assert without.evidence.primary is None
-    assert [without.evidence.margin.size_in(m) for m in ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro")] == [
-        0.01, 0.02, 0.01, 0.005,
-    ]  # fmt: skip
+    metrics = ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro")
+    assert [without.evidence.margin.size_in(metric) for metric in metrics] == [0.01, 0.02, 0.01, 0.005]
     assert (with_it.evidence.margin.auc_macro, with_it.evidence.margin.accuracy) == (0.03, 0.01)
     assert with_it.model_copy(update={"evidence": without.evidence}) == without  # nothing else moved
     dvc = yaml.safe_load((STUDIES.parent / "dvc.yaml").read_text())["stages"]
