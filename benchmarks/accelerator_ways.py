@@ -217,7 +217,7 @@ def compiled(width: str, sizes: Sizes, known: Collection[str]) -> Iterator[Row]:
 
         x, y = inputs(setting, sizes, 1)
         how: dict[str, Any] = {"mode": "reduce-overhead"} if sizes.device == "cuda" else {"backend": "eager"}
-        module = torch.compile(together("single", build(setting, sizes, 1)), **how)
+        module: Any = torch.compile(together("single", build(setting, sizes, 1)), **how)
         step = step_of(module, setting, sizes, x, y)
         started = time.perf_counter()
         for _ in range(sizes.warm_up):

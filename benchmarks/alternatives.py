@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,7 +44,6 @@ WIDTHS = ("lcnet_050", "lcnet_200")
 CHANNELS, SIDE, BATCH, CLASSES, SEED = 7, 28, 64, 7, 42
 LEAST = 0.2  # processor seconds a turn
 CLOSE = {"autocast": 0.05}  # relative difference of the first loss that is allowed, else 1e-3
-Turn = Callable[[int], float]  # takes so many steps; gives their processor seconds
 
 
 def network_of(width: str) -> nn.Sequential:
@@ -81,10 +79,9 @@ class InTorch:
         self.optimizer = QuickAdam(network.parameters()) if way == "ours" else _adam(network)
         self.network = torch.compile(network) if way == "compile" else network
         self.autocast = way == "autocast"
-        started, clock = processor_seconds(), time.perf_counter()
+        started = processor_seconds()
         self.loss = self.step()
         self.first = processor_seconds() - started
-        self.first_by_the_clock = time.perf_counter() - clock
 
     def step(self) -> float:
         """A training step; its loss."""
@@ -133,7 +130,6 @@ class InJax:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             said = self._answer()
         self.first, self.loss = said["seconds"], said["loss"]
-        self.first_by_the_clock = float("nan")
 
     def turn(self, steps: int) -> float:
         """Processor seconds of so many steps."""
@@ -173,16 +169,16 @@ def race(width: str, rounds: int, jax: str) -> tuple[dict[str, list[float]], dic
     if jax:
         ways["jax"] = InJax(width, jax)
     try:
-        for name, way in ways.items():
-            if abs(way.loss / ways["default"].loss - 1) > CLOSE.get(name, 1e-3):
-                raise SystemExit(f"{width}: {name}'s first loss is {way.loss}, not {ways['default'].loss}")
-        turns = {name: max(1, round(LEAST * 3 / way.turn(3))) for name, way in ways.items()}
+        for name, one in ways.items():
+            if abs(one.loss / ways["default"].loss - 1) > CLOSE.get(name, 1e-3):
+                raise SystemExit(f"{width}: {name}'s first loss is {one.loss}, not {ways['default'].loss}")
+        turns = {name: max(1, round(LEAST * 3 / one.turn(3))) for name, one in ways.items()}
         ms: dict[str, list[float]] = {name: [] for name in ways}
         names = list(ways)
         for i in range(rounds):
             for name in names[i % len(names) :] + names[: i % len(names)]:
                 ms[name].append(1e3 * ways[name].turn(turns[name]) / turns[name])
-        return ms, {name: way.first for name, way in ways.items()}
+        return ms, {name: one.first for name, one in ways.items()}
     finally:
         if isinstance(ran := ways.get("jax"), InJax):
             ran.end()
