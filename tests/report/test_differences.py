@@ -15,12 +15,14 @@ from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import ImageSet
 from qlcnet.declarations import declare
 from qlcnet.evidence.image_difference import ImageDifference
+from qlcnet.evidence.limits import TooFew
+from qlcnet.evidence.several_sets import Ranks
 from qlcnet.evidence.verdicts import Verdict
 from qlcnet.paths import Project
 from qlcnet.report import build_report
 from qlcnet.report.checks import declared_in
 from qlcnet.report.differences import StudyEvidence, gather, twins_of
-from qlcnet.report.forest import forest
+from qlcnet.report.forest import forest, rank_diagram
 from qlcnet.report.study import read_study
 from qlcnet.report.style import figure_style
 from qlcnet.report.summary import summarise
@@ -176,3 +178,29 @@ def test_what_was_declared_before_any_fit_is_said_so(tmp_path: Path) -> None:
     assert again is not None
     assert again.fits_before == 6
     assert len(path.read_text().splitlines()) == 3, "nothing is rewritten"
+
+
+def test_a_cell_of_every_pair_stays_when_a_model_is_added(tmp_path: Path) -> None:
+    three = {**SMALL["models"], "third": {"inputs": ["grey"]}}
+    make_study(tmp_path, make_params(models=three, backbones={"lcnet_050": {}}))
+    pairs = evidence_of(tmp_path, make_params(models=three, backbones={"lcnet_050": {}})).tasks["spots"].pairs
+    two = evidence_of(tmp_path, make_params(backbones={"lcnet_050": {}})).tasks["spots"].pairs
+    assert pairs.shape == (3, 3)
+    assert pairs[1, 0] == two[1, 0]
+    assert pairs[0, 1].test.mean == -pairs[1, 0].test.mean
+
+
+def test_ranks_come_with_five_data_sets_and_not_before(tmp_path: Path) -> None:
+    datasets = {f"set{i}": {"source": SOURCE, "protocol": {"folds": 2}} for i in range(5)}
+    params = make_params(datasets=datasets, backbones={"lcnet_050": {}})
+    make_study(tmp_path, params)
+    found = evidence_of(tmp_path, params).ranks
+    assert isinstance(found, Ranks)
+    assert (found.sets, found.models) == (5, ("classical", "hybrid"))
+    with figure_style():
+        axes = rank_diagram(found).axes[0]
+    assert axes.get_yticklabels()[0].get_text() == min(
+        found.models, key=lambda model: found.mean_ranks[found.models.index(model)]
+    )
+    fewer = make_params(datasets=dict(list(datasets.items())[:4]), backbones={"lcnet_050": {}})
+    assert isinstance(evidence_of(tmp_path, fewer).ranks, TooFew)

@@ -23,8 +23,7 @@ def claims(context: Context) -> list[Block]:
     return [
         Text(
             "What the paper (Computation 2025, 13(12), 278) says of its networks, each claim with its own one-sided "
-            "test "
-            "on these fits. **Supported** and **contradicted** are findings; **undecided** is none."
+            "test on these fits. **Supported** and **contradicted** are findings; **undecided** is none."
         ),
         *blocks,
     ]
@@ -76,9 +75,8 @@ def spread(context: Context) -> list[Block]:
                 ["Source", "Share", "Variance", "df"],
                 rows,
                 f"{name}, {WORDS.get(of_task.metric, of_task.metric)} of each fit: components of variance from "
-                "expected "
-                "mean squares, negative ones counted as 0. A fold has its own images and weight seed: the two are one "
-                "factor here.",
+                "expected mean squares, negative ones counted as 0. A fold has its own images and weight seed: the "
+                "two are one factor here.",
                 sortable=False,
             ),
         ]
@@ -104,8 +102,7 @@ def leaks(context: Context) -> list[Block]:
                 ["Tasks", "Width", "Model", "Metric", "Ungrouped − grouped", "p"],
                 rows,
                 "The same images and models, folds with groups torn apart minus folds that keep them whole: what "
-                "leaks. "
-                "Paired by image, so for these networks only.",
+                "leaks. Paired by image, so for these networks only.",
                 stacks=True,
             )
         )

@@ -8,6 +8,7 @@ from qlcnet.evidence.families import Family, Line
 from qlcnet.evidence.image_difference import ImageDifference
 from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.sentences import WORDS, p_text, sentence, signed
+from qlcnet.evidence.several_sets import Ranks
 from qlcnet.evidence.statistics import Interval
 from qlcnet.evidence.verdicts import Silent, Verdict
 from qlcnet.report.content import (
@@ -24,7 +25,7 @@ from qlcnet.report.content import (
     number,
 )
 from qlcnet.report.differences import TaskEvidence
-from qlcnet.report.forest import forest
+from qlcnet.report.forest import forest, rank_diagram
 from qlcnet.report.words import counted
 
 Cells = list[Cell | str]
@@ -57,8 +58,8 @@ def answers(context: Context) -> list[Block]:
         "These comparisons were declared in `params.yaml`, section `evidence`; all others are exploratory."
         if declared
         else "**Nothing was declared** in the section `evidence` of `params.yaml`: every comparison here is "
-        "exploratory, "
-        "its p-values are not adjusted for their number, and a claim needs a study that declares it first."
+        "exploratory, its p-values are not adjusted for their number, and a claim needs a study that declares it "
+        "first."
     )
     return [
         Table(["Task", "Width", "Verdict", "Answer"], rows, "", sortable=False, stacks=True),
@@ -68,10 +69,9 @@ def answers(context: Context) -> list[Block]:
 
 
 FOREST = (
-    "Differences in what training again would give: mean over fits, interval of 95 % (thick) and of its family (thin: "
-    "Bonferroni). Diamond: mean over widths within each fold. Band: differences too small to matter (the margin). "
-    "Grey: "
-    "undecided, which is not the same as equal."
+    "Differences in what training again would give: mean over fits, interval of 95 % (thick) and of its family "
+    "(thin: Bonferroni). Diamond: mean over widths within each fold. Band: differences too small to matter (the "
+    "margin). Grey: undecided, which is not the same as equal."
 )
 
 
@@ -92,12 +92,11 @@ def comparisons(context: Context) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Two questions, never mixed. **This way of training**: were both trained again, on other images like "
-            "these, "
-            "with other folds and seeds, which would be better? Its unit is the fit, paired by repeat and fold, by the "
-            "corrected resampled t test (Nadeau and Bengio 2003), since folds share training images. **These "
-            "networks**: "
-            "which of those that were fitted classifies more images like these correctly? Its unit is the image. "
-            f"Families are adjusted by Holm at {alpha:g}; docs/statistics.md says how each word is earned."
+            "these, with other folds and seeds, which would be better? Its unit is the fit, paired by repeat and "
+            "fold, by the corrected resampled t test (Nadeau and Bengio 2003), since folds share training images. "
+            "**These networks**: which of those that were fitted classifies more images like these correctly? Its "
+            f"unit is the image. Families are adjusted by Holm at {alpha:g}; docs/statistics.md says how each word "
+            "is earned."
         )
     ]
     for name, of_task in context.differences.tasks.items():
@@ -114,11 +113,15 @@ def comparisons(context: Context) -> list[Block]:
                 "Pairs that are one function or differ by a seed alone: they must agree, and prove nothing else."
             )
             blocks.append(Details(f"{name}: A/A lines", [note, *(_family(family) for family in alike)], is_open=False))
+        if len(of_task.models) > 2:
+            blocks.append(Details(f"{name}: every pair", [_matrix(name, of_task)], is_open=False))
         blocks.append(Details(f"{name}: what each side costs", [_costs(context, name)], is_open=False))
         if of_task.networks:
             blocks.append(Details(f"{name}: these networks, by image", [_networks(of_task)], is_open=False))
     if context.differences.across:
         blocks += [Heading("Over data sets"), _across(context)]
+        if isinstance(context.differences.ranks, Ranks):
+            blocks.append(Plot("ranks", rank_diagram(context.differences.ranks), RANKS))
     return blocks
 
 
@@ -184,6 +187,32 @@ def _outlook(verdict: Verdict) -> str:
         return f"sees {outlook.detectable:.4f} with 80 % power"
     how = f"{outlook.repeats} repeats" if outlook.repeats else f"{outlook.images:.2g} times as many images"
     return f"sees {outlook.detectable:.4f} with 80 % power; {how} would see {outlook.target:.4f}"
+
+
+RANKS = (
+    "Mean ranks over data sets, 1 is best (Demsar 2006). Models less than the critical difference apart (bar, "
+    "Nemenyi) are not told apart. One more model changes all ranks; the pairs above stay as they are."
+)
+
+
+def _matrix(task: str, of_task: TaskEvidence) -> Table:
+    rows: list[Cells] = []
+    for i, model in enumerate(of_task.models):
+        row: Cells = [model]
+        for j in range(len(of_task.models)):
+            verdict = of_task.pairs[i, j]
+            if verdict is None or isinstance(verdict, Silent):
+                row.append("–")
+            else:
+                row.append(Cell(signed(verdict.test.mean), verdict.test.mean, verdict.word))
+        rows.append(row)
+    return Table(
+        ["Row − column", *of_task.models],
+        rows,
+        f"{task}, {WORDS.get(of_task.metric, of_task.metric)}, mean over common widths: each cell is of its two models "
+        "alone, unadjusted, and stays the same when a model is added.",
+        sortable=False,
+    )
 
 
 def _costs(context: Context, task: str) -> Table:
@@ -254,8 +283,7 @@ def _across(context: Context) -> Table:
         ["Pair", "Metric", "Tasks", "Mean difference", "p", "sd between sets", "The next set"],
         rows,
         "Random effects over data sets (DerSimonian and Laird; intervals by Hartung and Knapp), mean over widths "
-        "within "
-        "each. Tasks that share images are no separate data sets, and two sets are a very small sample.",
+        "within each. Tasks that share images count once, and two sets are a very small sample.",
         sortable=False,
         stacks=True,
     )

@@ -12,12 +12,12 @@ from qlcnet.config import Model
 from qlcnet.evidence import claims as claims_of_paper
 from qlcnet.evidence.claims import Claim
 from qlcnet.evidence.comparison import FoldScores, NotComparable, fold_scores
-from qlcnet.evidence.families import Comparisons, Contrast, Line, Role, compare_task
+from qlcnet.evidence.families import Comparisons, Contrast, Line, Role, compare_task, matrix
 from qlcnet.evidence.image_difference import ImageDifference
 from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.networks import SeenAndUnseen, compare_networks, leakage, seen_and_unseen
 from qlcnet.evidence.paper import MODELS, paper_set
-from qlcnet.evidence.several_sets import RandomEffects, random_effects
+from qlcnet.evidence.several_sets import RandomEffects, Ranks, random_effects, ranks
 from qlcnet.evidence.variance import Decomposition, Unbalanced, decompose
 from qlcnet.evidence.verdicts import Verdict
 from qlcnet.report.study import Study, TaskResults
@@ -62,6 +62,7 @@ class Across:
 class TaskEvidence:
     """Of one task. spread: of `metric` over fits; None where fits are missing.
 
+    pairs: each of `models` (rows) against each (columns), unadjusted, see families.matrix.
     unseen: on the set's own split, by (backbone, model), metrics of images with and without relatives in training.
     """
 
@@ -70,6 +71,8 @@ class TaskEvidence:
     networks: tuple[Networks, ...]
     claims: tuple[Claim, ...]
     spread: Decomposition | None
+    models: tuple[str, ...]
+    pairs: np.ndarray
     unseen: dict[tuple[str, str], tuple[SeenAndUnseen, ...]]
 
     @property
@@ -93,6 +96,7 @@ class StudyEvidence:
 
     tasks: dict[str, TaskEvidence]
     across: tuple[Across, ...]
+    ranks: Ranks | TooFew
     leaks: tuple[Leak, ...]
 
     def lines(self) -> Iterator[tuple[str, Line]]:
@@ -115,7 +119,10 @@ def gather(study: Study, summaries: Summaries) -> StudyEvidence:
     """All of it: 100 fits and 10,015 images in seconds."""
     scores = {name: _scores(task, summaries) for name, task in study.tasks.items()}
     tasks = {name: _task(study, task, scores[name]) for name, task in study.tasks.items()}
-    return StudyEvidence(tasks, tuple(_across(tasks)), tuple(_leaks(study)))
+    # tasks that share images are one data set
+    of_sets = {task.images.digest: name for name, task in reversed(study.tasks.items())}.values()
+    sets = {name: tasks[name] for name in study.tasks if name in of_sets}
+    return StudyEvidence(tasks, tuple(_across(sets)), _ranks(sets, scores), tuple(_leaks(study)))
 
 
 def twins_of(models: dict[str, Model]) -> set[frozenset[str]]:
@@ -155,6 +162,8 @@ def _task(study: Study, task: TaskResults, scores: list[FoldScores]) -> TaskEvid
         tuple(_networks(task, comparisons, metric)),
         tuple(_claims(study, task, scores, declared.alpha)),
         _spread(scores, metric),
+        tuple(dict.fromkeys(one.model for one in scores)),
+        matrix(scores, metric, declared.margin.size_in(metric), declared.alpha),
         _unseen(task),
     )
 
@@ -236,6 +245,18 @@ def _across(tasks: dict[str, TaskEvidence]) -> Iterator[Across]:
         if len(verdicts) > 1:
             names, judged = zip(*verdicts, strict=True)
             yield Across(a, b, metric, names, random_effects([verdict.test for verdict in judged]))
+
+
+def _ranks(tasks: dict[str, TaskEvidence], scores: dict[str, list[FoldScores]]) -> Ranks | TooFew:
+    """Ranks of models by the mean over widths and fits of the first task's metric, over tasks that have them all."""
+    metric = next(iter(tasks.values())).metric
+    models = max((task.models for task in tasks.values()), key=len)
+    rows = [
+        [np.mean([one.values[metric].mean() for one in of_task if one.model == model]) for model in models]
+        for name, of_task in scores.items()
+        if name in tasks and tasks[name].models == models
+    ]
+    return ranks(models, np.array(rows).reshape(-1, len(models)))
 
 
 def _leaks(study: Study) -> Iterator[Leak]:

@@ -1,4 +1,4 @@
-"""The forest plot: the differences of the overview with their intervals, over the band of those that are small."""
+"""Figures of differences: the forest plot over the band of those that are small, and ranks over data sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from qlcnet.evidence.families import Line
 from qlcnet.evidence.sentences import WORDS
+from qlcnet.evidence.several_sets import Ranks
 from qlcnet.evidence.verdicts import Verdict
 from qlcnet.report.style import BOX, INK, MUTED, colour_of, make_figure
 
@@ -47,4 +48,19 @@ def forest(lines: Sequence[Line], metric: str, several_tasks: bool) -> Figure:
     axes.set_ylim(len(judged) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"{pairs[0] if one_pair else 'first − second'}, {WORDS.get(metric, metric)}")
+    return figure
+
+
+def rank_diagram(ranks: Ranks) -> Figure:
+    """Mean ranks on a line, the best at the left, with the critical difference as a bar (Demsar 2006)."""
+    order = sorted(range(len(ranks.models)), key=lambda i: ranks.mean_ranks[i])
+    figure, (axes,) = make_figure(7.2, 1.4 + 0.26 * len(order))
+    for row, i in enumerate(order):
+        axes.plot(ranks.mean_ranks[i], row, marker="o", color=DECIDED)
+    best = ranks.mean_ranks[order[0]]
+    axes.plot([best, best + ranks.critical_difference], [-0.8, -0.8], color=INK, linewidth=2.4)
+    axes.annotate(f"critical difference {ranks.critical_difference:.2f}, p = {ranks.p:.2g}", (best, -1.3), fontsize=8.5)
+    axes.set_yticks(range(len(order)), [ranks.models[i] for i in order])
+    axes.set_ylim(len(order) - 0.4, -1.9)
+    axes.set_xlabel(f"mean rank over {ranks.sets} data sets")
     return figure
