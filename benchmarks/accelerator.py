@@ -9,7 +9,6 @@ whatever happened. `--device cpu --tiny` shows in seconds whether the script wor
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import importlib.util
 import json
@@ -18,36 +17,25 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # a machine lent for minutes has torch, but not this project
 
 import accelerator_grid  # noqa: E402
+from accelerator_runs import ROW, Known, Outcome, Part, PartFailed, measure, run_process  # noqa: E402
 from accelerator_step import Row, Sizes  # noqa: E402
 
 KEPT = ROOT / ".qlcnet" / "benchmarks" / "accelerator.json"
 NEEDED = ("torch", "timm", "pytorch_lightning", "torchmetrics", "numpy", "pydantic", "yaml", "psutil", "filelock")
-ROW = "row "  # begins a part's line that holds one
-LAST_WORDS = 5.0  # seconds kept for the end
+NO_CUDA = "finds no CUDA device"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-
-
-class Part(NamedTuple):
-    """A process's worth of rows. `least`: seconds without which it is not begun; `most`: after which it is ended."""
-
-    name: str
-    least: float
-    most: float
-    rows: Callable[[Sizes, Collection[str]], Iterator[Row]]
 
 
 def parts_of(sizes: Sizes) -> list[Part]:
@@ -81,7 +69,7 @@ def device_facts(device: str) -> Iterator[Row]:
         import torch
 
         if not torch.cuda.is_available():
-            raise RuntimeError(f"torch {torch.__version__} finds no CUDA device (built for CUDA {torch.version.cuda})")
+            raise RuntimeError(f"torch {torch.__version__} {NO_CUDA} (built for CUDA {torch.version.cuda})")
         properties, ones = torch.cuda.get_device_properties(0), torch.ones(64, 64, device="cuda")
         if float((ones @ ones)[0, 0]) != 64:
             raise RuntimeError("a product of ones is wrong")
@@ -110,115 +98,7 @@ def tests(sizes: Sizes, known: Collection[str]) -> Iterator[Row]:
     yield "tests", {**counts, **({"failures": failed} if failed else {})}
 
 
-# --- what is known, and what is still to be measured ----------------------------------------------------------------
-
-
-class PartFailed(Exception):
-    """A part that ended before its end; the message says how."""
-
-
-@dataclass
-class Known:
-    """Rows by name for one device, torch and code, kept in a file of several such."""
-
-    path: Path
-    key: str = ""
-    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
-    done: list[str] = field(default_factory=list)  # parts, whole
-
-    def open(self, key: str) -> None:
-        """Take up what the file holds under `key`."""
-        self.key = key
-        mine = self._read().get(key, {})
-        self.rows, self.done = mine.get("rows", {}), mine.get("done", [])
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self.path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return {}
-
-    def save(self) -> None:
-        """Write it, beside what other devices and versions gave. A row with an error is measured again next time."""
-        rows = {name: value for name, value in self.rows.items() if "error" not in value}
-        whole = {**self._read(), self.key: {"rows": rows, "done": self.done}}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-        beside.replace(self.path)
-
-
-@dataclass
-class Outcome:
-    """What became of the parts."""
-
-    failed: dict[str, str] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-
-
-Launch = Callable[[Part, float], Iterator[Row]]  # (part, seconds): its rows as they come; raises PartFailed
-
-
-def measure(parts: Sequence[Part], until: float, known: Known, launch: Launch, outcome: Outcome) -> None:
-    """Each part that is not done and has time left until time.monotonic() is `until`."""
-    for part in parts:
-        if part.name in known.done:
-            continue
-        left = until - time.monotonic() - LAST_WORDS
-        if left < part.least:
-            outcome.skipped.append(part.name)
-            continue
-        whole = True
-        try:
-            for name, value in launch(part, min(left, part.most)):
-                known.rows[name] = value
-                whole = whole and "error" not in value
-                print(f"{name}: {', '.join(f'{k} {v}' for k, v in value.items())}", flush=True)
-                known.save()
-        except PartFailed as error:
-            outcome.failed[part.name] = str(error)
-            print(f"{part.name}: FAILED: {error}", flush=True)
-            continue
-        if whole:
-            known.done.append(part.name)
-            known.save()
-
-
-def run_process(command: Sequence[str], seconds: float, environment: dict[str, str]) -> Iterator[Row]:
-    """Rows that a process prints, as it prints them. It and what it started are killed after `seconds`."""
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True, env=environment
-        )
-        late = threading.Event()
-
-        def end() -> None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-        def end_late() -> None:
-            late.set()
-            end()
-
-        timer = threading.Timer(seconds, end_late)
-        timer.start()
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if line.startswith(ROW):
-                    name, value = json.loads(line.removeprefix(ROW))
-                    yield name, value
-            code = process.wait()
-        finally:
-            timer.cancel()
-            end()
-            process.wait()
-        if late.is_set():
-            raise PartFailed(f"ended after {seconds:.0f} s")
-        if code:
-            errors.seek(0)
-            said = errors.read().strip().splitlines()
-            raise PartFailed(f"exit {code}: {said[-1][:300] if said else 'it said nothing'}")
+# --- the run ----------------------------------------------------------------------------------------------------------
 
 
 def code_digest() -> str:
@@ -258,8 +138,13 @@ def result_of(known: Known, outcome: Outcome, device: dict[str, Any], stopped: s
     }  # fmt: skip
 
 
+def interrupt(*_: object) -> None:
+    """SIGTERM ends it as Ctrl-C does: with the last line."""
+    raise KeyboardInterrupt("SIGTERM")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """All parts; 0 where nothing failed and nothing was left out."""
+    """All parts; 0 where nothing failed and nothing was left out, and where there is no device (`make bench`)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="the smallest sizes, to see whether the script works")
@@ -275,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     started, outcome, device, stopped = time.monotonic(), Outcome(), dict[str, Any](), ""
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt("SIGTERM")))
+    signal.signal(signal.SIGTERM, interrupt)
 
     def launch(part: Part, seconds: float) -> Iterator[Row]:
         command = [sys.executable, __file__, "--device", given.device, *(["--tiny"] if given.tiny else [])]
@@ -297,6 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         stopped = traceback.format_exc()[-600:]
     print(json.dumps(result_of(known, outcome, device, stopped, time.monotonic() - started), separators=(",", ":")))
+    if NO_CUDA in outcome.failed.get("device", ""):
+        return 0
     return int(bool(stopped or outcome.failed or outcome.skipped))
 
 

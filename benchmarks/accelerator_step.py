@@ -92,7 +92,7 @@ def build(setting: Setting, sizes: Sizes, fits: int) -> list[nn.Module]:
     for fit in range(fits):
         torch.manual_seed(SEED + fit)
         network = build_network(params.models[setting.model], setting.width, backbone, channels, CLASSES)
-        networks.append(network.to(sizes.device, memory_format=torch.channels_last).train())
+        networks.append(network.to(sizes.device).to(memory_format=torch.channels_last).train())
     return networks
 
 

@@ -188,7 +188,11 @@ def gradients(setting: Setting, sizes: Sizes, way: str) -> dict[str, Any]:
             for fit, network in enumerate(networks):
                 torch.nn.functional.cross_entropy(network(x[fit]), y[fit]).backward()
                 mine = module.of_fit(fit, found)
-                pairs += [(mine[name].flatten(), one.grad.flatten()) for name, one in network.named_parameters()]
+                pairs += [
+                    (mine[name].flatten(), one.grad.flatten())
+                    for name, one in network.named_parameters()
+                    if one.grad is not None
+                ]
             a, b = (torch.cat(side).double() for side in zip(*pairs, strict=True))
             off[str(number).removeprefix("torch.")] = float(f"{float((a - b).norm() / b.norm()):.2g}")
     finally:

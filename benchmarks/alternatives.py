@@ -7,7 +7,7 @@ ReLU, 7 classes, batch 64) takes the same steps by every way on one thread, in t
   channels_last  plain timm in channels_last
   autocast       the better of these layouts for it, channels_last, under torch.autocast(bfloat16)
   compile        channels_last through torch.compile; its first step, which compiles, is named apart
-  jax            benchmarks/alternatives_jax.py, where the interpreter --jax (default: this one) has JAX
+  jax            benchmarks/rivals/lcnet_jax.py, where the interpreter --jax (default: this one) has JAX
 All but ours have torch.optim.Adam(fused=True), which is faster than Adam as it comes; jax has its own, compiled along.
 A ratio is a way's time over ours, median of the rounds, with the lowest and the highest. The last line is JSON.
 """
@@ -126,7 +126,7 @@ class InJax:
             np.savez(
                 path, x=x.permute(0, 2, 3, 1).numpy(), y=y.numpy(), strides=np.array(json.dumps(strides)), **arrays
             )
-            command = [python, str(Path(__file__).with_name("alternatives_jax.py")), str(path)]
+            command = [python, str(Path(__file__).parent / "rivals" / "lcnet_jax.py"), str(path)]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             said = self._answer()
         self.first, self.loss = said["seconds"], said["loss"]

@@ -14,8 +14,9 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import accelerator
-from accelerator import Known, Outcome, Part, PartFailed, measure, run_process
 from accelerator_grid import estimates, paper_grid
+from accelerator_runs import LAST_WORDS, Known, Outcome, Part, PartFailed, measure, run_process
+from accelerator_step import Row
 
 
 def part(name: str, least: float = 1.0) -> Part:
@@ -31,7 +32,7 @@ def known_at(path: Path) -> Known:
 def test_what_was_measured_is_kept_and_what_failed_is_tried_again(tmp_path: Path) -> None:
     ran: list[str] = []
 
-    def launch(part: Part, seconds: float) -> Iterator[accelerator.Row]:
+    def launch(part: Part, seconds: float) -> Iterator[Row]:
         ran.append(part.name)
         yield f"{part.name} 1", {"ms": 1.0}
         if part.name == "b" and ran.count("b") == 1:
@@ -58,7 +59,7 @@ def test_what_was_measured_is_kept_and_what_failed_is_tried_again(tmp_path: Path
 def test_parts_that_no_longer_fit_the_budget_are_skipped_and_the_others_get_what_is_left(tmp_path: Path) -> None:
     given: list[tuple[str, float]] = []
 
-    def launch(part: Part, seconds: float) -> Iterator[accelerator.Row]:
+    def launch(part: Part, seconds: float) -> Iterator[Row]:
         given.append((part.name, seconds))
         return iter(())
 
@@ -68,10 +69,10 @@ def test_parts_that_no_longer_fit_the_budget_are_skipped_and_the_others_get_what
     assert outcome.skipped == ["long", "longest"]
     ((name, seconds),) = given
     assert name == "short"
-    assert 30 < seconds < 40 - accelerator.LAST_WORDS + 1
+    assert 30 < seconds < 40 - LAST_WORDS + 1
 
 
-def process(code: str, seconds: float = 20.0) -> Iterator[accelerator.Row]:
+def process(code: str, seconds: float = 20.0) -> Iterator[Row]:
     return run_process([sys.executable, "-c", f"import sys, time, json\n{code}"], seconds, {})
 
 
@@ -93,7 +94,7 @@ def test_the_rows_of_a_process_come_whatever_ends_it() -> None:
 def test_the_last_line_is_json_whatever_happened(
     ends: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(*_: Any) -> Iterator[accelerator.Row]:
+    def fail(*_: Any) -> Iterator[Row]:
         raise ends
 
     monkeypatch.setattr(accelerator, "run_process", fail)

@@ -109,5 +109,5 @@ def main(path: str) -> None:
         take(int(line))
 
 
-if __name__ == "__main__" and len(sys.argv) > 1:
+if __name__ == "__main__":
     main(sys.argv[1])
