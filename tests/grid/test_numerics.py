@@ -25,7 +25,6 @@ from qlcnet.grid.cluster import engine as cluster
 from qlcnet.grid.cluster.engine import ClusterError, DaskEngine
 from qlcnet.grid.engine import EngineError
 from qlcnet.grid.engines import engine_for
-from qlcnet.grid.keeper import Keeper
 from qlcnet.grid.worker import run_fit
 from qlcnet.search.tune import TuningError, tune
 from tests.fit.tiny_fits import make_data, make_spec
@@ -198,9 +197,10 @@ class Elsewhere(Link):
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: Link, **training: Any) -> DaskEngine:
     """The engine of a project on that worker."""
     params = make_project(tmp_path, training=PORTABLE | training)
-    grid, store = plan(params, tmp_path)
+    grid, _ = plan(params, tmp_path)
+    nobody: Any = None  # a cluster asks no keeper how many workers to take
     monkeypatch.setattr(cluster, "_connect", lambda scheduler: link)
-    engine = engine_for(params, grid, tmp_path, Keeper.of(grid, store, {}), None, "tcp://s")(print)
+    engine = engine_for(params, grid, tmp_path, nobody, None, "tcp://s")(print)
     assert isinstance(engine, DaskEngine)
     return engine
 

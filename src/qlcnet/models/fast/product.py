@@ -13,7 +13,7 @@ def _library_on(vendor: str) -> str:
     """What multiplies large float32 matrices on a CPU of this vendor; where numbers are to travel, the same on all."""
     if not torch.backends.mkldnn.is_available():
         return "MKL"
-    # MKL's product is for SSE2 then, with a quarter of the speed
+    # MKL's is held to SSE2 then
     return "oneDNN" if machine.is_portable() else library_of(vendor)
 
 
