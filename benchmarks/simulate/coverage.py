@@ -149,6 +149,8 @@ def table_of(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """The part `intervals` of statistics.json as the CSV that the package has: worst class of recall and AUC."""
     lines = [",".join(COLUMNS)]
     for name, cell in cells.items():
+        if name not in SHAPES:  # of networks really fitted, which are no nearer to a study for their size
+            continue
         shape, shown = SHAPES[name], {m: v for m, v in cell["metrics"].items() if v["shown"] >= LEAST_SHOWN}
         worst: dict[str, Mapping[str, Any]] = {}
         for metric, values in shown.items():
