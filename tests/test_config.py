@@ -127,7 +127,11 @@ def test_the_committed_params_are_the_demo() -> None:
             "models.hybrid.inputs: no channel 'mine' under `channels` (there: none)",
         ),
         ("channels", {"ry": MINE}, "channels.ry: `circuits` has this name too"),
-        ("channels", {"mine": {**MINE, "kind": "conv"}}, "channels.mine.kind: input should be 'file' (given 'conv')"),
+        (
+            "channels",
+            {"mine": {**MINE, "kind": "sobel"}},
+            "channels.mine: input tag 'sobel' found using 'kind' does not match any",
+        ),
         ("channels", {"mine": {**MINE, "md5": "F" * 32}}, "channels.mine.md5: string should match pattern"),
         ("models/hybrid/inputs", [], "models.hybrid.inputs: list at least one input"),
         ("models/hybrid/inputs", ["quanv:ry/x"], "models.hybrid.inputs.0: 'quanv:ry/x' is no input; allowed:"),

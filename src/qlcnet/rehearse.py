@@ -140,6 +140,8 @@ def _write_part(params: Params, task: str, root: Path, images: ImageSet, split: 
     fetcher = Fetcher(params.data, root)
     channels = {
         name: _part_of_file(name, section, len(images), rows, folder, fetcher)
+        if isinstance(section, FileChannels)
+        else section
         for name, section in params.channels.items()
     }
     sections: dict[str, Circuit | Channels] = {**params.circuits, **channels}

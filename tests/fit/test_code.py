@@ -18,7 +18,9 @@ from tests.grid.projects import TASK, make_project, plan
 LINEAR = {"linear", "adam", "constant"}
 QUANTUM = {"quantum", "random", "adam", "one-cycle"}
 FITTING, BATCHES, TRAINING = "qlcnet.fit.fitting", "qlcnet.data.batches", "qlcnet.config.training"
-HEADS, LCNET, MODULE, NETWORK = (f"qlcnet.models.{name}" for name in ("heads", "lcnet", "module", "network"))
+HEADS, LCNET, MODULE, NETWORK, UNITS = (
+    f"qlcnet.models.{name}" for name in ("heads", "lcnet", "module", "network", "units")
+)
 
 
 def changed(module: str, old: str, new: str) -> Code:
@@ -41,7 +43,7 @@ UNCHANGED = {
     "layout": (FITTING, "fit(prepared, spec, on_epoch)", "fit(\n        prepared, spec, on_epoch,\n    )"),
     "an annotation": (BATCHES, "pixels: int", "pixels: float"),
     "an import of ours": (FITTING, "from qlcnet.fit.data", "import qlcnet.paths\nfrom qlcnet.fit.data"),
-    "a function that no fit calls": (HEADS, "class Sine(", "def new() -> int:\n    return 1\n\n\nclass Sine("),
+    "a function that no fit calls": (UNITS, "class Sine(", "def new() -> int:\n    return 1\n\n\nclass Sine("),
     "a head that no model has": (HEADS, '    "linear": ', '    "new": lambda e, c, h: nn.Identity(),\n    "linear": '),
     "a key of params.yaml": (TRAINING, "    epochs: int", "    patience: int = 3\n    epochs: int"),
     "a validator": (TRAINING, 'if self.optimizer != "sgd"', 'if self.optimizer == "adam"'),
@@ -53,7 +55,7 @@ CHANGED = {
     "the optimiser": (MODULE, '"adam": lambda weights, how: QuickAdam(', '"adam": lambda weights, how: SGD('),
     "a statement that runs at import": (NETWORK, "class InputChannels(", "torch.rand(1)\n\n\nclass InputChannels("),
     "a method of a dataclass": (BATCHES, "values.square().sum(1", "values.abs().sum(1"),
-    "a property of a section": ("qlcnet.config.models", 'self.kind == "quantum"', 'self.kind != "linear"'),
+    "a property of a section": ("qlcnet.config.models", 'self.kind in ("quantum", ', 'self.kind not in ("quantum", '),
     "what a name stands for": (MODULE, "import cross_entropy", "import nll_loss as cross_entropy"),
     "the random streams": ("qlcnet.data.streams", ">> 1", ">> 2"),
     "the files of a fold": ("qlcnet.fit.fold_folder", "repr(float(v))", "str(float(v))"),

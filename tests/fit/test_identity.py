@@ -193,6 +193,7 @@ def test_defaults_are_pinned() -> None:
         "backbone": {"architecture": None, "activation": "relu", "strides": (2, 2, 2, 2, 2), "pretrained": False},
         "head": {
             "kind": "linear", "qubits": 4, "normalise": True, "ansatz": "ry", "layers": 1, "rotations": 4, "seed": 42,
+            "entangling": True, "shots": None,
         },
         "training": {
             "epochs": 10, "batch_size": 64, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0,

@@ -274,8 +274,8 @@ def test_a_new_width_is_all_that_is_to_do_and_finished_fits_calibrate_it(referen
     assert {spec.backbone_name for spec in made.tasks[0].grid.todo} == {"lcnet_050"}
     assert len(made.tasks[0].grid.todo) == 6
     assert made.model.fits["cpu"] == 6
-    seconds = [fit.seconds for fit in finished_fits(reference.store)]
-    assert 0.3 * sum(seconds) < sum(made.tasks[0].seconds.values()) < 3 * sum(seconds)
+    each = float(np.median([fit.seconds for fit in finished_fits(reference.store)]))  # a first fit takes longer
+    assert all(0.2 * each < seconds < 8 * each for seconds in made.tasks[0].seconds.values())
     text = plan_text(params, reference.root, 2)
     assert [TASK, "12", "6", "6"] in [row[:4] for row in rows_of(text)]
     assert "calibrated on 6 finished fits" in text

@@ -12,10 +12,15 @@ from qlcnet.config import Head
 from qlcnet.models.heads import HEADS, NarrowHead, circuit_parameters, encoding_angles, hardware_evaluations
 
 
-def head(seed: int = 5, **settings: object) -> nn.Module:
+def described(kind: str, **settings: object) -> Head:
+    """A head; `stochastic` needs a number of shots."""
+    return Head(kind=kind, **({"shots": 10} if kind == "stochastic" else {}), **settings)  # type: ignore[arg-type]
+
+
+def head(seed: int = 5, kind: str = "linear", **settings: object) -> nn.Module:
     torch.manual_seed(seed)
-    described = Head(**settings)  # type: ignore[arg-type]
-    return HEADS[described.kind](12, 7, described)
+    params = described(kind, **settings)
+    return HEADS[params.kind](12, 7, params)
 
 
 def test_every_kind_of_the_params_has_a_builder() -> None:

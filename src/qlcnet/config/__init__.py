@@ -1,6 +1,13 @@
 """params.yaml as frozen, validated models: sections, parsing, and the fingerprint of any slice of them."""
 
-from qlcnet.config.channels import Channels, FileChannels
+from qlcnet.config.channels import (
+    Channels,
+    Controls,
+    ConvChannels,
+    FileChannels,
+    FourierRandomChannels,
+    NoiseChannels,
+)
 from qlcnet.config.circuits import QUBITS, WORDS, Circuit, Noise
 from qlcnet.config.data import (
     Cifar10Source,
@@ -32,12 +39,15 @@ __all__ = [
     "Channels",
     "Cifar10Source",
     "Circuit",
+    "Controls",
+    "ConvChannels",
     "Data",
     "DigitsSource",
     "Evidence",
     "Execution",
     "FileChannels",
     "FolderSource",
+    "FourierRandomChannels",
     "GroupsFile",
     "Head",
     "Input",
@@ -47,6 +57,7 @@ __all__ = [
     "Model",
     "Name",
     "Noise",
+    "NoiseChannels",
     "NpzSource",
     "Params",
     "ParamsError",

@@ -5,17 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
 from qlcnet.config.circuits import Noise
 from qlcnet.config.section import Section, Seed
 
-HEADS = ("linear", "bottleneck", "quantum", "sine")
+HeadKind = Literal["linear", "bottleneck", "quantum", "frozen-quantum", "sine", "mlp", "fourier", "stochastic"]
+HEADS: tuple[HeadKind, ...] = get_args(HeadKind)
 NECK = frozenset({"qubits", "normalise"})
-# keys that a head reads besides `kind`; the quantum head reads all
-HEAD_KEYS = {"linear": frozenset[str](), "bottleneck": NECK, "sine": NECK | {"layers"}}
+SIZE = frozenset({"ansatz", "layers", "rotations"})  # which circuit: a classical unit trains as many numbers as it has
+# keys that a head reads besides `kind`; a quantum one reads all
+HEAD_KEYS = {
+    "linear": frozenset[str](),
+    "bottleneck": NECK,
+    "sine": NECK | {"layers"},
+    "mlp": NECK | SIZE,
+    "fourier": NECK | SIZE | {"seed"},
+    "stochastic": NECK | SIZE | {"shots"},
+}
 
 # of `training`: decided before a process loads torch, so not by each of the models that it fits
 ONE_FOR_ALL = ("device", "numerics")
@@ -24,14 +33,16 @@ ONE_FOR_ALL = ("device", "numerics")
 class Head(Section):
     """From embedding to logits. All but `linear` share a neck: Linear to `qubits`, BatchNorm without affine, tanh."""
 
-    kind: Literal["linear", "bottleneck", "quantum", "sine"] = "linear"
+    kind: HeadKind = "linear"
     qubits: int = Field(default=4, ge=2, le=8)
     normalise: bool = True  # BatchNorm1d(qubits, affine=False) before tanh
     ansatz: Literal["ry", "random", "entangled"] = "ry"  # ry: the paper's, one trainable RY a qubit
     layers: int = Field(default=1, ge=1, le=4)
     rotations: int = Field(default=4, ge=1, le=64)  # random ansatz: rotations a layer
-    seed: Seed = 42  # random ansatz: which gates
+    seed: Seed = 42  # random ansatz: which gates; `fourier`: which frequencies
+    entangling: bool = True  # False: the ansatz without its gates on two qubits
     noise: Noise = Noise()
+    shots: int | None = Field(default=None, ge=1, le=10**6)  # of each value, in training; None: expectation values
 
     @model_validator(mode="after")
     def _every_key_is_read(self) -> Head:
@@ -41,9 +52,18 @@ class Head(Section):
             raise ValueError(f"a head `{self.kind}` does not read {', '.join(idle)}; remove it")
         return self
 
+    @model_validator(mode="after")
+    def _there_is_something_to_do(self) -> Head:
+        if self.kind == "stochastic" and self.shots is None:
+            raise ValueError("a head `stochastic` needs `shots`, the number of draws of each value in training")
+        if not self.entangling and self.ansatz == "ry":
+            raise ValueError("the ansatz `ry` has no gate on two qubits; remove `entangling: false`")
+        return self
+
     @property
     def is_quantum(self) -> bool:
-        return self.kind == "quantum"
+        """Whether a circuit computes it, trained or not."""
+        return self.kind in ("quantum", "frozen-quantum")
 
 
 @dataclass(frozen=True)
@@ -99,11 +119,15 @@ INPUT = re.compile(
 
 
 class Model(Section):
-    """inputs x fusion x head. `training`: keys of the section `training` that this model has otherwise."""
+    """inputs x fusion x head. `training`: keys of the section `training` that this model has otherwise.
+
+    replicate: the same model again with first weights of their own; what two of them differ by is the study's floor.
+    """
 
     inputs: tuple[Annotated[Input, PlainValidator(Input.parse), PlainSerializer(str)], ...]
     fusion: Literal["stacked", "separate"] = "stacked"
     head: Head = Head()
+    replicate: int = Field(default=0, ge=0, le=1000)
     training: dict[str, Any] = Field(default_factory=dict)  # see Params.training_of
 
     @field_validator("training")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from qlcnet.config.channels import Channels
+from qlcnet.config.channels import Channels, FileChannels
 from qlcnet.config.checks import CheckCode, Reason
 from qlcnet.config.circuits import Circuit
 from qlcnet.config.data import Task
@@ -70,7 +70,7 @@ class Params(Section):
     seed: Seed
     datasets: dict[TaskName, Task] = Field(min_length=1)
     circuits: dict[Name, Circuit]
-    channels: dict[Name, Channels]
+    channels: dict[Name, Annotated[Channels, Field(discriminator="kind")]]
     models: dict[Name, Model] = Field(min_length=1)
     backbones: dict[Name, Backbone] = Field(min_length=1)
     training: Training
@@ -91,6 +91,21 @@ class Params(Section):
             if name in self.circuits:
                 raise ValueError(
                     f"channels.{name}: `circuits` has this name too, and both are stored under it; change one"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _controls_are_of_circuits(self) -> Params:
+        for name, section in self.channels.items():
+            if isinstance(section, FileChannels):
+                continue
+            if section.of not in self.circuits:
+                known = ", ".join(self.circuits) or "none"
+                raise ValueError(f"channels.{name}.of: no circuit {section.of!r} under `circuits` (there: {known})")
+            if section.kind == "fourier-random" and self.circuits[section.of].storage == "uint8":
+                raise ValueError(
+                    f"channels.{name}.of: {section.of} is stored as uint8, which holds values from -1 to 1; a random "
+                    "polynomial of the same norm may leave them. Use `storage: float16` for the circuit"
                 )
         return self
 

@@ -72,10 +72,10 @@ def _wrong_training(params: Params) -> list[dict[str, Any]]:
 
 def _explain(item: Mapping[str, Any]) -> str:
     loc = [str(part) for part in item["loc"]]
-    # pydantic puts the tag of a tagged union (the source's kind) behind its key; nobody wrote it in params.yaml
-    key = ".".join(
-        part for i, part in enumerate(loc) if part != "[key]" and not (i and loc[i - 1] == "source" and i == 3)
-    )
+    # pydantic puts the tag of a tagged union (a kind) behind its key; nobody wrote it in params.yaml
+    tagged = {"datasets": 3, "channels": 2}  # datasets.<task>.source.<kind>, channels.<name>.<kind>
+    tag = tagged.get(loc[0]) if loc and (loc[0] != "datasets" or loc[2:3] == ["source"]) else None
+    key = ".".join(part for i, part in enumerate(loc) if part != "[key]" and i != tag)
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key (given {_given(item)}); remove it or correct its spelling"
     example = EXAMPLES.get(loc[-1]) if loc else None

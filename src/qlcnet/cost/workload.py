@@ -109,7 +109,7 @@ class NetworkKind:
         height, width = (side, side) if side else (shape.height, shape.width)
         channels = tuple(one.width(shape.channels, stored) for one in spec.model.inputs)
         backbone = spec.backbone.model_copy(update={"pretrained": False})
-        model = spec.model.model_copy(update={"training": {}})  # decides no size
+        model = spec.model.model_copy(update={"training": {}, "replicate": 0})  # decide no size
         return cls(spec.backbone_name, backbone, model, channels, height, width, shape.classes)
 
     @property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qlcnet.config import FileChannels
 from qlcnet.data.channel_card import ARRAY, Decode, Evaluations, Made
+from qlcnet.data.channel_order import Order
 from qlcnet.data.imageset import DataError
 from qlcnet.data.search_path import Fetcher
 from qlcnet.quantum.storage import let_go, write_array
@@ -18,11 +19,12 @@ TYPES = ("uint8", "float16", "float32")  # stored as they are: value = stored
 ADVICE = "If a file that was found is the one you mean, declare its MD5 under `md5` of this channel in params.yaml."
 
 
-def make_of_file(name: str, section: FileChannels, images: NDArray[np.uint8], folder: Path, fetcher: Fetcher) -> Made:
+def make_of_file(order: Order, folder: Path) -> Made:
     """Copy a file of the search path, checked, to channels.npy. Raises DataError saying what is wrong with it."""
+    section: FileChannels = order.section
     file = PurePath(section.path).name
     try:
-        values = bring_array(section, len(images), fetcher)
+        values = bring_array(section, len(order.images), order.fetcher)
         shape = values.shape if values.ndim == 4 else (*values.shape, 1)
         dtype = np.dtype(values.dtype.name)  # in the byte order of this machine
 
@@ -31,9 +33,9 @@ def make_of_file(name: str, section: FileChannels, images: NDArray[np.uint8], fo
             let_go(values)
             check_finite(file, first, out)
 
-        digest = write_array(folder / ARRAY, shape, dtype, fill, f"channel {name}")
+        digest = write_array(folder / ARRAY, shape, dtype, fill, f"channel {order.name}")
     except DataError as error:
-        raise DataError(f"channels.{name}: {error}") from error
+        raise DataError(f"channels.{order.name}: {error}") from error
     return Made(shape, Decode(1.0, 0.0), None, digest, Evaluations(0, 0))
 
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qlcnet.config import QUBITS, WORDS, Channels, Circuit, Params
+from qlcnet.config import QUBITS, WORDS, Channels, Circuit, Controls, Params, canonical, fingerprint
 from qlcnet.data.channel_card import ARRAY, CIRCUIT, ChannelCard, Made
 from qlcnet.data.channel_files import make_of_file
+from qlcnet.data.channel_order import Order
 from qlcnet.data.channels_of_circuits import make_of_circuit, still_made_by
+from qlcnet.data.channels_of_controls import (
+    filters_still_made,
+    make_filters,
+    make_noise,
+    make_random_polynomials,
+    polynomials_still_made,
+)
 from qlcnet.data.imageset import ImageSet
 from qlcnet.data.preview import Shown, choose_examples, draw_preview
 from qlcnet.data.search_path import Fetcher
@@ -25,22 +32,24 @@ from qlcnet.whole import whole_folder
 log = logging.getLogger("qlcnet")
 
 Sections = Mapping[str, Circuit | Channels]
-Images = NDArray[np.uint8]
 
 
 class Maker(NamedTuple):
-    """make: (name, section, images, folder, search path) -> what the card says, with channels.npy in the folder.
+    """make: (order, folder) -> what the card says, with channels.npy in the folder.
 
     still_makes: (the same) -> whether today's code gives what once was made of the same.
     """
 
-    make: Callable[[str, Any, Images, Path, Fetcher], Made]
-    still_makes: Callable[[str, Any, Images, Path, Fetcher], bool]
+    make: Callable[[Order, Path], Made]
+    still_makes: Callable[[Order, Path], bool]
 
 
 MAKERS: dict[str, Maker] = {
     CIRCUIT: Maker(make_of_circuit, still_made_by),
-    "file": Maker(make_of_file, lambda name, section, images, folder, fetcher: True),  # its MD5 is part of the section
+    "file": Maker(make_of_file, lambda order, folder: True),  # its MD5 is part of the section
+    "conv": Maker(make_filters, filters_still_made),
+    "fourier-random": Maker(make_random_polynomials, polynomials_still_made),
+    "noise": Maker(make_noise, lambda order, folder: True),  # its seed is part of the section
 }
 
 
@@ -68,26 +77,49 @@ def make_channels(
     images = ImageSet.load(raw_folder)
     with whole_folder(out) as folder:
         for name, section in sections.items():
+            order = Order(name, section, images.images, fetcher, _twin_of(section, sections))
             (folder / name).mkdir()
-            if shared and would_be_made(shared / name, name, section, images, fetcher):
+            if shared and would_be_made(shared / name, order, images.digest):
                 link_files(shared / name, folder / name)
                 log.info("channels %s: those of %s", name, shared.name)
                 continue
-            made = MAKERS[kind_of(section)].make(name, section, images.images, folder / name, fetcher)
-            ChannelCard(name, kind_of(section), images.digest, recipe_of(section), *made).write(folder / name)
+            made = MAKERS[kind_of(section)].make(order, folder / name)
+            ChannelCard(name, kind_of(section), images.digest, recipe_of_channels(order), *made).write(folder / name)
         if sections:
             _write_preview(images, list(sections), folder)
 
 
-def would_be_made(folder: Path, name: str, section: Circuit | Channels, images: ImageSet, fetcher: Fetcher) -> bool:
-    """Whether these channels of another task are whole, and what would be made of these images, byte by byte."""
+def would_be_made(folder: Path, order: Order, images: str) -> bool:
+    """Whether these channels of another task are whole, and what would be made of these images, byte by byte.
+
+    `images`: digest of the set.
+    """
     try:
         card = ChannelCard.read(folder)
     except (OSError, ValueError):
         return False
-    if (card.name, card.kind, card.images, card.recipe) != (name, kind_of(section), images.digest, recipe_of(section)):
+    if (card.name, card.kind, card.images, card.recipe) != (
+        order.name,
+        kind_of(order.section),
+        images,
+        recipe_of_channels(order),
+    ):
         return False
-    return is_whole(folder, card) and MAKERS[card.kind].still_makes(name, section, images.images, folder, fetcher)
+    return is_whole(folder, card) and MAKERS[card.kind].still_makes(order, folder)
+
+
+def recipe_of_channels(order: Order) -> str:
+    """Fingerprint of what says how they are made: of a control its circuit too, whatever that is called."""
+    if order.circuit is None:
+        return recipe_of(order.section)
+    section = {key: value for key, value in canonical(order.section).items() if key != "of"}
+    return fingerprint([section, recipe_of(order.circuit)])
+
+
+def _twin_of(section: Circuit | Channels, sections: Sections) -> Circuit | None:
+    circuit = sections[section.of] if isinstance(section, Controls) else None
+    assert circuit is None or isinstance(circuit, Circuit)
+    return circuit
 
 
 def kind_of(section: Circuit | Channels) -> str:

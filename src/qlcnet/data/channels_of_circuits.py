@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qlcnet.config import Circuit
 from qlcnet.data.channel_card import ARRAY, Decode, Evaluations, Made
+from qlcnet.data.channel_order import Order
 from qlcnet.data.imageset import DataError
 from qlcnet.data.search_path import Fetcher
 from qlcnet.quantum.circuits import build_circuit
@@ -24,10 +24,11 @@ ADVICE = "If a file that was found is the one you mean, declare its MD5 under `m
 COUNTED = "qnode_evaluations"  # of circuit.json: by the engine `pennylane` also on the images
 
 
-def make_of_circuit(name: str, section: Circuit, images: NDArray[np.uint8], folder: Path, fetcher: Fetcher) -> Made:
+def make_of_circuit(order: Order, folder: Path) -> Made:
     """channels.npy, circuit.json, circuit.qasm. Raises DataError for a file that is no circuit."""
-    quanvolution = prepare_section(name, section, fetcher)
-    digest = write_circuit(images, name, quanvolution, folder)
+    images = order.images
+    quanvolution = prepare_section(order.name, order.section, order.fetcher)
+    digest = write_circuit(images, order.name, quanvolution, folder)
     executed = quanvolution.evaluations + quanvolution.tally.patches
     return Made(
         quanvolution.stored_shape(images.shape),
@@ -38,15 +39,16 @@ def make_of_circuit(name: str, section: Circuit, images: NDArray[np.uint8], fold
     )
 
 
-def still_made_by(name: str, section: Circuit, images: NDArray[np.uint8], folder: Path, fetcher: Fetcher) -> bool:
+def still_made_by(order: Order, folder: Path) -> bool:
     """Whether gates, polynomial and versions are those of today, and the channels of some images too."""
     try:
         known = json.loads((folder / "circuit.json").read_text(encoding="utf-8"))
         (folder / "circuit.qasm").stat()
     except (OSError, ValueError):
         return False
-    quanvolution = prepare_section(name, section, fetcher)
-    today = json.loads(json.dumps(circuit_data(name, quanvolution)))
+    images = order.images
+    quanvolution = prepare_section(order.name, order.section, order.fetcher)
+    today = json.loads(json.dumps(circuit_data(order.name, quanvolution)))
     if {**known, COUNTED: 0} != {**today, COUNTED: 0}:
         return False
     stored = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False)

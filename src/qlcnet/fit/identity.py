@@ -69,17 +69,21 @@ def rows_of(split: Split, labels: np.ndarray) -> dict[str, str]:
     return digests
 
 
-def seeds_of(seed: int, repeat: int, fold: int) -> dict[str, int]:
+def seeds_of(seed: int, repeat: int, fold: int, replicate: int = 0) -> dict[str, int]:
     """The fit's own streams. Neither knows the model, so that all models of a fold meet the images in one order."""
-    return {purpose: stream(seed, purpose, repeat, fold) for purpose in ("order", "weights")}
+    again = (replicate,) if replicate else ()  # another draw of first weights, in the same order of images
+    return {"order": stream(seed, "order", repeat, fold), "weights": stream(seed, "weights", repeat, fold, *again)}
 
 
 def settings_of(name: str, backbone: Backbone, model: Model, training: Training, weights: str | None) -> dict[str, Any]:
-    """Settings of a fit without those at their default. `weights`: digest of a local file of pretrained weights."""
+    """Settings of a fit without those at their default, and without `replicate`, which is in its seeds.
+
+    `weights`: digest of a local file of pretrained weights.
+    """
     of_backbone = {**changed(backbone), "architecture": backbone.architecture or name}
     if weights is not None:
         of_backbone["pretrained"] = weights  # its content decides, not its path
-    of_model = {key: value for key, value in changed(model).items() if key not in ("inputs", "training")}
+    of_model = {key: value for key, value in changed(model).items() if key not in ("inputs", "training", "replicate")}
     of_training = {key: value for key, value in changed(training).items() if key not in NOT_A_SETTING}
     return {"backbone": of_backbone, "model": of_model, "training": of_training}
 

@@ -39,7 +39,8 @@ def prepare(spec: FitSpec, data: FitData) -> Prepared:
     split = data.folds.split(spec.repeat, spec.fold)
     means, sds = zip(*(data.statistics(one).normalisation(split.train) for one in spec.model.inputs), strict=True)
     mean, sd = np.concatenate(means), np.concatenate(sds)
-    seeds, training, classes = seeds_of(spec.seed, spec.repeat, spec.fold), spec.training, len(data.class_names)
+    seeds = seeds_of(spec.seed, spec.repeat, spec.fold, spec.model.replicate)
+    training, classes = spec.training, len(data.class_names)
     inputs = spec.model.inputs
     # one order for all models of a fold: they are paired
     train = batches_of(data, inputs, training, split.train, mean, sd, shuffle_seed=seeds["order"])

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from qlcnet.config import Backbone, Params, Section, canonical
+from qlcnet.config import Backbone, FileChannels, Params, Section, canonical
 from qlcnet.cost.room import most_memory
 from qlcnet.cost.workload import CountNetworks, NetworkKind, TaskShape, Work, count_sizes
 from qlcnet.data.channel_card import CARD
@@ -101,7 +101,7 @@ def plan_grid(params: Params, task: str, root: Path, store: FoldStore) -> Grid:
             known.image_size,
             inputs,
             settings_of(spec.backbone_name, spec.backbone, spec.model, spec.training, weights[spec.backbone_name]),
-            seeds_of(params.seed, spec.repeat, spec.fold),
+            seeds_of(params.seed, spec.repeat, spec.fold, spec.model.replicate),
             numerics_of(spec.device, spec.training.precision),
             LOADED.digest(words),
         )
@@ -188,8 +188,9 @@ def expected_grid(params: Params, task: str) -> Grid | None:
     shape = TaskShape.expected(params.datasets[task])
     if shape is None:
         return None
-    stored = dict.fromkeys(params.channels, 1)  # at least: nothing is known of a file before it is read
-    stored |= {name: circuit.channels(shape.channels) for name, circuit in params.circuits.items()}
+    stored = {name: circuit.channels(shape.channels) for name, circuit in params.circuits.items()}
+    for name, section in params.channels.items():  # of a file nothing is known before it is read: one at least
+        stored[name] = 1 if isinstance(section, FileChannels) else stored[section.of]
     grid = Grid(task, [], {}, shape=shape, stored=stored)
     grid.specs = list(_specs(params, task, range(shape.repeats), range(shape.folds), device_of(params)))
     grid.todo = list(grid.specs)

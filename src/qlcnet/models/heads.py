@@ -9,24 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from qlcnet.config import Head
+from qlcnet.models.units import Perceptron, RandomFourier, Shots, Sine
 from qlcnet.quantum.head import QuantumLayer, weight_shape
-
-
-class Sine(nn.Module):
-    """The classical twin of the paper's circuit: -sin(angle + w), w the sum of `weight` (layers, qubits) over layers.
-
-    forward: angles (B, qubits) in radians -> (B, qubits). Equal to QuantumLayer(ansatz="ry") to rounding, and its
-    parameters have the same shape and are drawn alike, so one seed gives both twins the same start
-    (tests/models/test_heads.py::test_sine_is_the_quantum_heads_twin).
-    """
-
-    def __init__(self, qubits: int, layers: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(layers, qubits).uniform_(0.0, 2.0 * math.pi))
-
-    def forward(self, angles: Tensor) -> Tensor:
-        """The sines (B, qubits) of angles (B, qubits) in radians."""
-        return torch.sin(angles + self.weight.sum(0)).neg()
 
 
 class NarrowHead(nn.Module):
@@ -56,25 +40,60 @@ class NarrowHead(nn.Module):
 
 
 def _quantum(head: Head) -> nn.Module:
-    return QuantumLayer(head.qubits, head.ansatz, head.layers, head.rotations, head.seed, head.noise)
+    return QuantumLayer(head.qubits, head.ansatz, head.layers, head.rotations, head.seed, head.noise, head.entangling)
+
+
+def _frozen(head: Head) -> nn.Module:
+    layer = QuantumLayer(head.qubits, head.ansatz, head.layers, head.rotations, head.seed, head.noise, head.entangling)
+    return layer.freeze()
+
+
+def _sampled(unit: nn.Module, head: Head) -> nn.Module:
+    """Its values as means of finite shots, if the head has a number of them."""
+    return unit if head.shots is None else nn.Sequential(unit, Shots(head.shots))
+
+
+def _sine(head: Head) -> nn.Module:
+    return Sine(head.qubits, head.layers)
+
+
+def _mlp(head: Head) -> nn.Module:
+    return Perceptron(head.qubits, circuit_weights(head))
+
+
+def _fourier(head: Head) -> nn.Module:
+    return RandomFourier(head.qubits, circuit_weights(head), head.seed)
+
+
+def _narrow(scale: float, unit: Callable[[Head], nn.Module]) -> Builder:
+    return lambda embedding, classes, head: NarrowHead(
+        embedding, classes, head, scale, lambda head: _sampled(unit(head), head)
+    )
 
 
 # kind -> builder(embedding, classes, head) of a module (B, embedding) -> logits (B, classes); weights from torch's
-# global generator
+# global generator. What each is the twin of, and what it lacks, is in config.controls
 Builder = Callable[[int, int, Head], nn.Module]
 HEADS: dict[str, Builder] = {
     "linear": lambda embedding, classes, head: nn.Linear(embedding, classes),
-    "bottleneck": lambda embedding, classes, head: NarrowHead(embedding, classes, head, 1.0, lambda _: nn.Identity()),
-    "quantum": lambda embedding, classes, head: NarrowHead(embedding, classes, head, math.pi, _quantum),
-    "sine": lambda embedding, classes, head: NarrowHead(
-        embedding, classes, head, math.pi, lambda head: Sine(head.qubits, head.layers)
-    ),
+    "bottleneck": _narrow(1.0, lambda head: nn.Identity()),
+    "quantum": _narrow(math.pi, _quantum),
+    "frozen-quantum": _narrow(math.pi, _frozen),
+    "sine": _narrow(math.pi, _sine),
+    "mlp": _narrow(1.0, _mlp),
+    "fourier": _narrow(math.pi, _fourier),
+    "stochastic": _narrow(1.0, _mlp),
 }
+
+
+def circuit_weights(head: Head) -> int:
+    """Number of angles that turn the circuit of the head's keys; its classical twins train as many numbers."""
+    return math.prod(weight_shape(head.ansatz, head.qubits, head.layers, head.rotations))
 
 
 def circuit_parameters(head: Head) -> int:
     """Number of trained angles in the head's circuit; 0 for a head without one."""
-    return math.prod(weight_shape(head.ansatz, head.qubits, head.layers, head.rotations)) if head.is_quantum else 0
+    return circuit_weights(head) if head.kind == "quantum" else 0
 
 
 def encoding_angles(head: Head) -> int:

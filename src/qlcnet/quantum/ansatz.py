@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from qlcnet.quantum.raw_stream import RawStream
 
 ROTATIONS = ("RX", "RY", "RZ")
 CNOT_SHARE = 0.3  # of the gates that `random` draws: PennyLane's RandomLayers(ratio_imprimitive=0.3)
@@ -56,36 +55,20 @@ def _check(gate: Gate, qubits: int, angles: int) -> None:
     raise ValueError(f"{gate}: expected RX, RY or RZ on one wire with an angle number below {angles}, or CNOT on two")
 
 
-class _Stream:
-    """Random numbers from PCG64's raw output: numpy promises these for ever, its Generator's methods not."""
-
-    def __init__(self, seed: int, stream: int) -> None:
-        self._bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream,)))
-
-    def uniform(self) -> float:
-        return (int(self._bits.random_raw()) >> 11) * 2.0**-53
-
-    def below(self, n: int) -> int:
-        return int(self.uniform() * n)
-
-    def angle(self) -> float:
-        return self.uniform() * 2.0 * math.pi
-
-
 _Placed = tuple[str, tuple[int, ...], float | None]  # name, wires, angle in radians
 
 
-def _none(qubits: int, layers: int, rotations: int, stream: _Stream) -> Iterator[_Placed]:
+def _none(qubits: int, layers: int, rotations: int, stream: RawStream) -> Iterator[_Placed]:
     yield from ()
 
 
-def _ry(qubits: int, layers: int, rotations: int, stream: _Stream) -> Iterator[_Placed]:
+def _ry(qubits: int, layers: int, rotations: int, stream: RawStream) -> Iterator[_Placed]:
     for _ in range(layers):
         for qubit in range(qubits):
             yield "RY", (qubit,), stream.angle()
 
 
-def _random(qubits: int, layers: int, rotations: int, stream: _Stream) -> Iterator[_Placed]:
+def _random(qubits: int, layers: int, rotations: int, stream: RawStream) -> Iterator[_Placed]:
     for _ in range(layers):
         placed = 0
         while placed < rotations:
@@ -98,7 +81,7 @@ def _random(qubits: int, layers: int, rotations: int, stream: _Stream) -> Iterat
                 yield "CNOT", (control, (control + 1 + stream.below(qubits - 1)) % qubits), None
 
 
-def _entangled(qubits: int, layers: int, rotations: int, stream: _Stream) -> Iterator[_Placed]:
+def _entangled(qubits: int, layers: int, rotations: int, stream: RawStream) -> Iterator[_Placed]:
     for layer in range(layers):
         for qubit in range(qubits):  # Rot(a, b, c) is RZ(a), then RY(b), then RZ(c)
             for name in ("RZ", "RY", "RZ"):
@@ -109,7 +92,7 @@ def _entangled(qubits: int, layers: int, rotations: int, stream: _Stream) -> Ite
                 yield "CNOT", (qubit, (qubit + reach) % qubits), None
 
 
-_Family = Callable[[int, int, int, _Stream], Iterator[_Placed]]
+_Family = Callable[[int, int, int, RawStream], Iterator[_Placed]]
 ANSAETZE: dict[str, _Family] = {"none": _none, "ry": _ry, "random": _random, "entangled": _entangled}
 
 
@@ -131,7 +114,7 @@ def build_ansatz(
             raise ValueError(f"{name} must be at least 1, not {count}")
     gates: list[Gate] = []
     angles: list[float] = []
-    for name, wires, angle in ANSAETZE[kind](qubits, layers, rotations, _Stream(seed, stream)):
+    for name, wires, angle in ANSAETZE[kind](qubits, layers, rotations, RawStream(seed, stream)):
         gates.append(Gate(name, wires, None if angle is None else len(angles)))
         angles += [] if angle is None else [angle]
     return Ansatz(qubits, tuple(gates), tuple(angles))
@@ -146,6 +129,11 @@ def apply_ansatz(gates: Sequence[Gate], angles: Any) -> None:
             qml.CNOT(wires=gate.wires)
         else:
             getattr(qml, gate.name)(angles[gate.angle], wires=gate.wires[0])
+
+
+def single_qubit_gates(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """The rotations alone, in their order and with the same angle numbers."""
+    return tuple(gate for gate in gates if len(gate.wires) == 1)
 
 
 def linked_qubits(gates: Sequence[Gate], qubits: int) -> tuple[tuple[int, ...], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from qlcnet.config import Noise
 from qlcnet.quantum.adjoint import CompiledAnsatz
-from qlcnet.quantum.ansatz import ROTATIONS, Ansatz, Gate, build_ansatz
+from qlcnet.quantum.ansatz import ROTATIONS, Ansatz, Gate, build_ansatz, single_qubit_gates
 
 QUBITS = (2, 8)  # smallest and largest number of qubits
 
@@ -52,12 +53,14 @@ class QuantumLayer(nn.Module):
 
     `ry` is the paper's circuit, one trained RY a qubit. The RYs add up, so each output is -sin(angle + w), with w the
     sum over the layers: more layers of it are the same function, and it is evaluated as that (proved in
-    tests/quantum/test_head.py::test_the_papers_circuit_is_a_sine). `random` and `entangled` are as in `build_ansatz`.
-    `seed` chooses the gates of `random`; these are kept in the state dict, so loaded angles always meet their gates.
+    tests/quantum/test_head.py::test_the_papers_circuit_is_a_sine). `random` and `entangled` are as in `build_ansatz`;
+    without `entangling` they have no CNOT, so that every output depends on its own angle alone. `seed` chooses the
+    gates of `random`; these are kept in the state dict, so loaded angles always meet their gates. `freeze` makes the
+    angles a buffer, which no optimiser is given.
     Raises ValueError for impossible arguments and for angles of the wrong shape.
     """
 
-    weight: nn.Parameter
+    weight: Tensor  # a Parameter, unless it is frozen
     gates: Tensor
 
     def __init__(
@@ -68,6 +71,7 @@ class QuantumLayer(nn.Module):
         rotations: int = 4,
         seed: int = 42,
         noise: Noise | None = None,
+        entangling: bool = True,
     ) -> None:
         super().__init__()
         if not QUBITS[0] <= qubits <= QUBITS[1]:
@@ -77,13 +81,21 @@ class QuantumLayer(nn.Module):
         self.noise = noise or Noise()
         self._scale, self._offset = readout(self.noise)
         self.weight = nn.Parameter(torch.empty(shape).uniform_(0.0, 2.0 * math.pi))
-        self._place(build_ansatz(ansatz, qubits, layers, rotations, seed))
+        placed = build_ansatz(ansatz, qubits, layers, rotations, seed)
+        self._place(placed if entangling else replace(placed, gates=single_qubit_gates(placed.gates)))
 
     def _place(self, ansatz: Ansatz) -> None:
         self._gates = ansatz.gates
         self.circuit = None if self.ansatz == "ry" else CompiledAnsatz(ansatz.gates, self.qubits).to(self.weight)
         if self.ansatz == "random":
             self.register_buffer("gates", _encode(ansatz.gates).to(self.weight.device))
+
+    def freeze(self) -> QuantumLayer:
+        """The same layer with angles that no optimiser is given."""
+        weight = self.weight.detach()
+        del self.weight
+        self.register_buffer("weight", weight)
+        return self
 
     def forward(self, angles: Tensor) -> Tensor:
         """Expectation values (B, qubits) of angles (B, qubits) in radians."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,27 @@ from numpy.typing import NDArray
 from qlcnet.quantum.images import ANGLES
 from qlcnet.quantum.kernel import KernelGeometry, KernelTables, KernelWorkspace
 from qlcnet.quantum.patches import Patches
-from qlcnet.quantum.polynomial import TrigPolynomial, trig_basis
 
 CACHE_BYTES = 96 * 1024  # of planes and sums at a time: between the first and second cache level of today's cores
 
 MOST_FLOAT32_TERMS = 700  # more terms an output are summed in float64, so that rounding stays far below 1e-6
 
 
-def make_tables(polynomial: TrigPolynomial, patches: Patches) -> tuple[KernelTables, KernelGeometry]:
+class PatchFunction(Protocol):
+    """Sums of products of functions of single pixels, for example a TrigPolynomial; its methods are as there."""
+
+    @property
+    def inputs(self) -> int: ...
+
+    @property
+    def outputs(self) -> int: ...
+
+    def basis(self, angles: NDArray[Any]) -> NDArray[np.float64]: ...
+
+    def terms(self, output: int) -> Iterator[tuple[tuple[int, ...], float]]: ...
+
+
+def make_tables(polynomial: PatchFunction, patches: Patches) -> tuple[KernelTables, KernelGeometry]:
     """What the kernel needs of a polynomial, and of patches in images of one size.
 
     Raises ValueError for a polynomial that is not one of four angles.
@@ -47,7 +61,7 @@ def make_tables(polynomial: TrigPolynomial, patches: Patches) -> tuple[KernelTab
             else:
                 constants[q] = value
         sums.add_joint(q, joint)
-    table = trig_basis(ANGLES, polynomial.degree)[:, basis].T if basis else np.zeros((0, 256))
+    table = polynomial.basis(ANGLES)[:, basis].T if basis else np.zeros((0, 256))
     tables = KernelTables(
         basis=_array(table, real, 256),
         pairs=_array(planes.products(), np.int64, 3),

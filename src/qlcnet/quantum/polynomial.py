@@ -52,6 +52,10 @@ class TrigPolynomial:
             values[:, q] = np.einsum("pk,pk->p", first, second @ matrix[q].T)
         return values.reshape(*angles.shape[:-1], self.outputs)
 
+    def basis(self, angles: NDArray[Any]) -> NDArray[np.float64]:
+        """The functions of one input that terms are products of, on a new last axis: 1, cos t, sin t, …"""
+        return trig_basis(angles, self.degree)
+
     def terms(self, output: int) -> Iterator[tuple[tuple[int, ...], float]]:
         """Non-zero terms of one output: basis number of each input, coefficient."""
         for index in np.argwhere(self.coefficients[output]):

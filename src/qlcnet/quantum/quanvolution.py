@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -109,20 +110,35 @@ class Quanvolution:
             out = np.empty(shape, storage.dtype)
         elif out.shape != shape or out.dtype != storage.dtype or not out.flags.c_contiguous:
             raise ValueError(f"out is {out.dtype} {out.shape}; needed is a C-contiguous {storage.dtype} {shape}")
-        threads = threads or machine.cores()
         if self.params.engine == "pennylane":
             run_qnode(self, images, out, storage, first_image)
         elif self.params.engine == "torch":
             run_torch(self, images, out, storage, first_image)
-        elif threads == 1 or len(images) == 1:
-            run_exact(self, images, out, storage, first_image)
         else:
-            step = -(-len(images) // (threads * SLICES_PER_THREAD))
-            with ThreadPoolExecutor(threads) as pool:
-                parts = [slice(start, start + step) for start in range(0, len(images), step)]
-                # list(): wait, and raise what a thread raised
-                list(pool.map(lambda s: run_exact(self, images[s], out[s], storage, first_image + s.start), parts))
+
+            def run(part: NDArray[np.uint8], into: NDArray[Any], at: int) -> None:
+                run_exact(self, part, into, storage, first_image + at)
+
+            in_threads(run, images, out, threads)
         return out
+
+
+def in_threads(
+    fill: Callable[[NDArray[np.uint8], NDArray[Any], int], None],
+    images: NDArray[np.uint8],
+    out: NDArray[Any],
+    threads: int | None = None,
+) -> None:
+    """`fill(images, out, number of the first)` on slices of both, in threads (by default one a core), and wait."""
+    threads = threads or machine.cores()
+    if threads == 1 or len(images) == 1:
+        fill(images, out, 0)
+        return
+    step = -(-len(images) // (threads * SLICES_PER_THREAD))
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [slice(start, start + step) for start in range(0, len(images), step)]
+        # list(): wait, and raise what a thread raised
+        list(pool.map(lambda part: fill(images[part], out[part], part.start), parts))
 
 
 def prepare(params: config.Circuit, program: str | None = None) -> Quanvolution:
@@ -162,16 +178,14 @@ def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
     from qlcnet.quantum import kernel, kernel_tables  # numba takes a while to import
 
     tables, geometry = _tables(q, images.shape[1], images.shape[2])
-    work = kernel_tables.make_workspace(tables, geometry)
     grey = q.params.colour == "grey"
-    images = np.ascontiguousarray(images).view()
-    images.flags.writeable = False  # of this view: one type for the kernel, so that it is compiled once
     each = len(q.words)
     colours = 1 if grey else images.shape[3]
     if q.params.shots is None and each == 4 and storage.dtype.itemsize < 4:
-        packed = out.view(np.uint32).reshape(*out.shape[:3], colours, storage.dtype.itemsize)
-        kernel.run_packed(images, grey, tables, geometry, work, packed)
+        run_four(images, out, grey, tables, geometry)
         return
+    work = kernel_tables.make_workspace(tables, geometry)
+    images = _read_only(images)
     step = max(1, FLOAT_BYTES // (4 * each * colours * out.shape[1] * out.shape[2]))
     for start in range(0, len(images), step):
         part = images[start : start + step]
@@ -180,6 +194,25 @@ def run_exact(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], sto
         if q.params.shots is not None and not q.is_fresh:
             values = _with_shots(q, values.reshape(*values.shape[:3], colours, each), first + start)
         out[start : start + step] = storage.encode(values)
+
+
+def run_four(
+    images: NDArray[np.uint8], out: NDArray[Any], grey: bool, tables: KernelTables, geometry: KernelGeometry
+) -> None:
+    """Fill `out`, float16 or uint8, by a function of four outputs, in one thread."""
+    from qlcnet.quantum import kernel, kernel_tables
+
+    work = kernel_tables.make_workspace(tables, geometry)
+    colours = 1 if grey else images.shape[3]
+    packed = out.view(np.uint32).reshape(*out.shape[:3], colours, out.dtype.itemsize)
+    kernel.run_packed(_read_only(images), grey, tables, geometry, work, packed)
+
+
+def _read_only(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A view that cannot be written: one type for the kernel, so that it is compiled once."""
+    images = np.ascontiguousarray(images).view()
+    images.flags.writeable = False
+    return images
 
 
 def run_torch(q: Quanvolution, images: NDArray[np.uint8], out: NDArray[Any], storage: Storage, first: int) -> None:
