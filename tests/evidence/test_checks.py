@@ -21,7 +21,7 @@ from qlcnet.evidence.check_facts import (
     SearchedSetting,
     StudyFacts,
 )
-from qlcnet.evidence.check_looks import edge_of, is_collapsed, untwinned
+from qlcnet.evidence.check_looks import edge_of, is_collapsed
 from qlcnet.evidence.checks import CHECKS, run_checks
 from tests.params import REQUIRED
 
@@ -31,17 +31,8 @@ TASK = CheckedTask("moles", ("benign", "malign"), NONE, NONE, 0, (150, 50), (90,
 FIT = CheckedFit("moles/lcnet_050/classical/repeat-0/fold-0", 2, 2, 0.8, 0.75, 0.75)
 
 
-def model(name: str, head: str = "linear", **changes: Any) -> CheckedModel:
-    neck = None if head == "linear" else (4, True)
-    empty: frozenset[str] = frozenset()
-    return replace(CheckedModel(name, frozenset({"image"}), empty, empty, empty, head, neck), **changes)
-
-
-RY = frozenset({"ry"})
-HYBRID = model("hybrid", "quantum", circuits=RY)
-QUANV = model("quanv", circuits=RY)
 GOOD = StudyFacts(
-    (TASK,), (FIT, FIT), (model("classical"), model("bottleneck", "bottleneck"), model("head", "quantum")),
+    (TASK,), (FIT, FIT), 4, (CheckedModel("head"), CheckedModel("hybrid")),
     {"AMD": 2}, Declared(2, 0), {"better": 1, "equivalent": 1},
     (CheckedSearch("moles/lcnet_050/head", 20, (SearchedSetting("learning_rate", 1e-3, 1e-4, 1e-2, True),)),),
 )  # fmt: skip
@@ -76,7 +67,12 @@ def test_a_good_study_passes_all() -> None:
             {"machines": {"AMD": 3, "Intel": 1}},
             "2 kinds of CPU or accelerator.*3 fits on AMD, 1 fit on Intel",
         ),
-        ("QLC007", {"models": (model("classical"), HYBRID)}, r"hybrid \(its channels and its head\)"),
+        (
+            "QLC007",
+            {"quantum": (CheckedModel("hybrid", ("channels", "head")),)},
+            r"hybrid \(its channels and its head\)",
+        ),
+        ("QLC012", {"quantum": (CheckedModel("a", (), ("b (head.qubits)",)),)}, r"a and b \(head.qubits\)"),
         ("QLC008", {"tasks": (replace(TASK, units=(90, 29)),)}, "moles, malign: 29 groups"),
         ("QLC008", {"tasks": (replace(TASK, units=None, members=(150, 29)),)}, "moles, malign: 29 images"),
         ("QLC008", {"tasks": (replace(TASK, least=(30, 4)),)}, "malign: 4 images in one fit"),
@@ -94,11 +90,12 @@ def test_issues(code: str, changes: dict[str, Any], says: str) -> None:
     ("code", "changes"),
     [
         ("QLC001", {"tasks": (replace(TASK, groups=None),)}),
-        ("QLC003", {"models": (model("classical"),)}),
+        ("QLC003", {"models": 1}),
+        ("QLC012", {"quantum": ()}),
         ("QLC004", {"verdicts": None}),
         ("QLC005", {"fits": (replace(FIT, occurring=1, named=1),)}),
         ("QLC006", {"machines": {}}),
-        ("QLC007", {"models": (model("classical"), model("bottleneck", "bottleneck"))}),
+        ("QLC007", {"quantum": ()}),
         ("QLC009", {"searches": ()}),
     ],
 )
@@ -125,26 +122,6 @@ def test_a_set_with_groups_beside_one_without_says_both() -> None:
 )
 def test_collapsed(fit: CheckedFit, collapsed: bool) -> None:
     assert is_collapsed(fit) == collapsed
-
-
-@pytest.mark.parametrize(
-    ("one", "others", "missing"),
-    [
-        (HYBRID, [model("bottleneck", "bottleneck")], ["its channels", "its head"]),  # differs in two things
-        (HYBRID, [model("twin", "bottleneck", circuits=RY)], ["its channels"]),
-        (HYBRID, [model("sine", "sine", circuits=RY)], ["its channels", "its head"]),  # the same function
-        (HYBRID, [model("wide", "bottleneck", circuits=RY, neck=(8, True))], ["its channels", "its head"]),
-        (HYBRID, [model("conv", "quantum", others=frozenset({"channel:conv"}))], ["its head"]),
-        (QUANV, [model("conv", others=frozenset({"channel:conv"}))], []),
-        (QUANV, [model("grey", others=frozenset({"channel:conv"}), plain=frozenset({"grey"}))], ["its channels"]),
-        (QUANV, [model("none", circuits=frozenset({"none"}), encodings=frozenset({"none"}))], []),
-        (QUANV, [model("other", circuits=frozenset({"rx"}))], ["its channels"]),
-        (model("none", circuits=RY, encodings=RY), [], ["its channels"]),
-        (model("classical"), [], []),
-    ],
-)
-def test_twins_differ_in_one_thing(one: CheckedModel, others: list[CheckedModel], missing: list[str]) -> None:
-    assert untwinned(one, [one, model("classical"), *others]) == missing
 
 
 @pytest.mark.parametrize(

@@ -114,4 +114,4 @@ def test_page_and_table_show_states_and_reasons(root: Path) -> None:
     with (root / "results/tables/checks.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["code"]: row for row in csv.DictReader(file)}
     assert (rows["QLC008"]["state"], rows["QLC008"]["muted_because"]) == ("muted", "spots are drawn, <not> found")
-    assert len(rows) == 11
+    assert len(rows) == 12

@@ -21,7 +21,7 @@ from qlcnet.evidence.verdicts import Verdict
 from qlcnet.paths import Project
 from qlcnet.report import build_report
 from qlcnet.report.checks import declared_in
-from qlcnet.report.differences import StudyEvidence, gather, twins_of
+from qlcnet.report.differences import StudyEvidence, gather
 from qlcnet.report.forest import forest, rank_diagram
 from qlcnet.report.study import read_study
 from qlcnet.report.style import figure_style
@@ -146,18 +146,6 @@ def test_the_official_split_has_seen_and_unseen_groups_apart(tmp_path: Path) -> 
     right = table.probabilities.argmax(1) == table.target
     assert first.seen.value == pytest.approx(right[table.index < 60].mean())
     assert first.unseen.value == pytest.approx(right[table.index >= 60].mean())
-
-
-def test_a_quantum_head_of_the_papers_and_its_sine_are_twins() -> None:
-    models = make_params(
-        models={
-            "quantum": {"inputs": ["image"], "head": "quantum"},
-            "sine": {"inputs": ["image"], "head": "sine"},
-            "other": {"inputs": ["grey"], "head": "sine"},
-            "random": {"inputs": ["image"], "head": {"kind": "quantum", "ansatz": "random"}},
-        }
-    ).models
-    assert twins_of(models) == {frozenset(("quantum", "sine"))}
 
 
 def test_what_was_declared_before_any_fit_is_said_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 CheckCode = Literal[
-    "QLC001", "QLC002", "QLC003", "QLC004", "QLC005", "QLC006", "QLC007", "QLC008", "QLC009", "QLC010", "QLC011"
+    "QLC001", "QLC002", "QLC003", "QLC004", "QLC005", "QLC006", "QLC007", "QLC008", "QLC009", "QLC010", "QLC011",
+    "QLC012",
 ]  # fmt: skip
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]

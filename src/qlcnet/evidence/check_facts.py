@@ -45,24 +45,15 @@ class CheckedFit:
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """A model as far as twins go.
+    """A model with a quantum part, and no control of another (config.controls).
 
-    plain: inputs that are not stored channels. circuits: circuits that made channels of it. encodings: those of them
-    without an ansatz. others: its other stored channels. head: its kind. neck: width and BatchNorm, None where a head
-    has none.
+    untwinned: parts without a twin among the models, `channels` or `head`. unequal: `control: keys` for twins that
+    differ in other settings too.
     """
 
     name: str
-    plain: frozenset[str]
-    circuits: frozenset[str]
-    encodings: frozenset[str]
-    others: frozenset[str]
-    head: str
-    neck: tuple[int, bool] | None
-
-    @property
-    def is_quantum(self) -> bool:
-        return bool(self.circuits) or self.head == "quantum"
+    untwinned: tuple[str, ...] = ()
+    unequal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,13 +88,15 @@ class CheckedSearch:
 class StudyFacts:
     """All that the checks look at.
 
+    models: how many the study has. quantum: those with a quantum part.
     machines: number of fits by kind of CPU or accelerator. verdicts: comparisons by verdict, None where none was made.
     failed: fits that raised, by the model that is left out for them.
     """
 
     tasks: tuple[CheckedTask, ...]
     fits: tuple[CheckedFit, ...]
-    models: tuple[CheckedModel, ...]
+    models: int
+    quantum: tuple[CheckedModel, ...]
     machines: Mapping[str, int]
     declared: Declared | None = None
     verdicts: Mapping[str, int] | None = None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from qlcnet.evidence.check_facts import CheckedFit, CheckedModel, CheckedSearch, SearchedSetting, StudyFacts
+from qlcnet.evidence.check_facts import CheckedFit, CheckedSearch, SearchedSetting, StudyFacts
 
 State = Literal["issue", "passed", "not applicable", "muted"]
 Looked = tuple[State, str]  # a state but `muted`, and a sentence
@@ -16,7 +16,6 @@ NEAR = 0.01  # of the majority's share, and of 1/K: closer than any network that
 EDGE = 0.02  # of a search's range, on its own scale
 SHOWN = 3  # names in a sentence
 # heads that differ from `quantum` in nothing but the circuit; `sine` is its identity, which tests code, not quantum
-HEAD_TWINS = ("bottleneck", "frozen-quantum", "mlp", "fourier", "stochastic")
 
 
 def look_at_groups(facts: StudyFacts) -> Looked:
@@ -58,7 +57,7 @@ def look_at_copies(facts: StudyFacts) -> Looked:
 
 
 def look_at_declared(facts: StudyFacts) -> Looked:
-    if len(facts.models) < 2:
+    if facts.models < 2:
         return "not applicable", "The study has one model: nothing is compared."
     if facts.declared is None:
         return "issue", "No comparison was declared before the results were there: all of them are exploratory."
@@ -119,11 +118,9 @@ def look_at_machines(facts: StudyFacts) -> Looked:
 
 
 def look_at_controls(facts: StudyFacts) -> Looked:
-    if not any(model.is_quantum for model in facts.models):
+    if not facts.quantum:
         return "not applicable", "No model has a quantum part."
-    missing = [
-        f"{model.name} ({' and '.join(parts)})" for model in facts.models if (parts := untwinned(model, facts.models))
-    ]
+    missing = [f"{model.name} (its {' and its '.join(model.untwinned)})" for model in facts.quantum if model.untwinned]
     if missing:
         return "issue", (
             f"No twin that differs in the quantum part alone, for {_some(missing)}: being ahead of a classical network "
@@ -132,28 +129,16 @@ def look_at_controls(facts: StudyFacts) -> Looked:
     return "passed", "Every quantum part has a twin among the models that differs in it alone."
 
 
-def untwinned(model: CheckedModel, models: Sequence[CheckedModel]) -> list[str]:
-    """Quantum parts of a model without a twin: `its channels`, `its head`."""
-    missing = []
-    if model.circuits and not any(_is_channel_twin(model, other) for other in models):
-        missing.append("its channels")
-    if model.head == "quantum" and not any(_is_head_twin(model, other) for other in models):
-        missing.append("its head")
-    return missing
-
-
-def _is_channel_twin(model: CheckedModel, other: CheckedModel) -> bool:
-    """Other stored channels in the place of the circuits', or the circuits' encoding without an ansatz."""
-    if (other.plain, other.head, other.neck) != (model.plain, model.head, model.neck):
-        return False
-    if other.circuits:
-        return other.circuits == other.encodings and model.circuits != model.encodings
-    return other.others > model.others
-
-
-def _is_head_twin(model: CheckedModel, other: CheckedModel) -> bool:
-    same = (other.plain, other.circuits, other.others, other.neck)
-    return other.head in HEAD_TWINS and same == (model.plain, model.circuits, model.others, model.neck)
+def look_at_equal_twins(facts: StudyFacts) -> Looked:
+    if not facts.quantum:
+        return "not applicable", "No model has a quantum part."
+    unequal = [f"{model.name} and {twin}" for model in facts.quantum for twin in model.unequal]
+    if unequal:
+        return "issue", (
+            f"Twins that differ in more than the quantum part: {_some(unequal)}. A difference between them may come "
+            "from that."
+        )
+    return "passed", "Twins differ in the quantum part alone: same inputs, neck, training and place on the image."
 
 
 def look_at_few(facts: StudyFacts) -> Looked:

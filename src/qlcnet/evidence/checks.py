@@ -108,4 +108,10 @@ CHECKS = (
         "Fits that failed are not missing at random: models that diverge look better without them.",
         check_looks.look_at_left_out,
     ),
+    Check(
+        "QLC012",
+        "Unequal twins",
+        "A model and its control that were trained otherwise, or differ in neck or fusion: the quantum is not alone.",
+        check_looks.look_at_equal_twins,
+    ),
 )

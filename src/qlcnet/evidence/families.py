@@ -31,6 +31,7 @@ from qlcnet.evidence.verdicts import Silent, Verdict, judge
 Role = Literal["primary", "exploratory", "A/A"]
 Kind = Literal["mean over widths", "trend over widths", "one width"]
 METRICS_WITH_MARGIN = ("accuracy", "balanced_accuracy", "auc_macro", "auc_micro")
+MOST_MODELS = 8  # of which every pair is compared; of more, each with the first, and pairs of interest
 ORDER: tuple[Kind, ...] = ("mean over widths", "trend over widths", "one width")
 Scores = Mapping[tuple[str, str], FoldScores]  # by backbone and model
 
@@ -95,11 +96,15 @@ class Comparisons:
 
 
 def compare_task(
-    scores: Sequence[FoldScores], declared: Evidence, twins: Collection[frozenset[str]] = ()
+    scores: Sequence[FoldScores],
+    declared: Evidence,
+    alike: Collection[frozenset[str]] = (),
+    of_interest: Collection[frozenset[str]] = (),
 ) -> Comparisons:
     """All comparisons of the models of one task.
 
-    twins: pairs of models that are one function, or one model with another seed (A/A).
+    alike: pairs of models that are one function, or one model with another seed (A/A). of_interest: the undeclared
+    pairs to look at besides those with the first model, where there are more than MOST_MODELS.
     """
     by_name: Scores = {(one.backbone, one.model): one for one in scores}
     task = scores[0].task
@@ -107,7 +112,7 @@ def compare_task(
     metric_of_primary = declared.primary.metric if declared.primary else None
     families: list[Family] = []
     refused: dict[tuple[str, str], Refused] = {}
-    for role, metric, pairs in _wanted(by_name, primary, metric_of_primary, twins):
+    for role, metric, pairs in _wanted(by_name, primary, metric_of_primary, alike, of_interest):
         lines: list[tuple[Contrast, PairedT | TooFew]] = []
         for a, b in pairs:
             if (a, b) in refused:
@@ -127,15 +132,18 @@ def _wanted(
     scores: Scores,
     primary: Sequence[tuple[str, str]],
     metric_of_primary: str | None,
-    twins: Collection[frozenset[str]],
+    alike: Collection[frozenset[str]],
+    of_interest: Collection[frozenset[str]],
 ) -> Iterator[tuple[Role, str, list[tuple[str, str]]]]:
     """Role, metric and pairs; an undeclared pair has the later model first, as params.yaml lists the baseline first."""
     models = list(dict.fromkeys(model for _, model in scores))
-    others = [(later, former) for former, later in combinations(models, 2)]
+    every = [(later, former) for former, later in combinations(models, 2)]
+    others = every
+    if len(models) > MOST_MODELS:
+        others = [pair for pair in every if models[0] in pair or frozenset(pair) in of_interest]
     declared = {frozenset(pair) for pair in primary}
-    alike = [pair for pair in others if frozenset(pair) in twins]
     if metric_of_primary is not None:
-        yield "primary", metric_of_primary, [pair for pair in primary if frozenset(pair) not in twins]
+        yield "primary", metric_of_primary, [pair for pair in primary if frozenset(pair) not in alike]
     for metric in METRICS_WITH_MARGIN:
         oriented = {frozenset(pair): pair for pair in [*others, *primary] if set(pair) <= set(models)}
         yield (
@@ -144,11 +152,11 @@ def _wanted(
             [
                 pair
                 for names, pair in oriented.items()
-                if names not in twins and not (metric == metric_of_primary and names in declared)
+                if names not in alike and not (metric == metric_of_primary and names in declared)
             ],
         )
     for metric in METRICS_WITH_MARGIN:
-        yield "A/A", metric, alike
+        yield "A/A", metric, [pair for pair in every if frozenset(pair) in alike]
 
 
 def _contrasts(scores: Scores, task: str, a: str, b: str, metric: str) -> list[tuple[Contrast, PairedT | TooFew]]:

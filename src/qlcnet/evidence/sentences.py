@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qlcnet.evidence.answers import Standing, level
 from qlcnet.evidence.claims import Claim, Part
 from qlcnet.evidence.families import Contrast, Line, Role
 from qlcnet.evidence.power import Outlook
@@ -55,6 +56,27 @@ def claim_sentence(claim: Claim) -> str:
     numbers = "; ".join(_part(part) for part in claim.decisive)
     metric = WORDS.get(claim.metric, claim.metric)
     return f'"{claim.statement}" ({metric}): {claim.word}: {numbers}; p = {p_text(claim.p)}, one-sided.'
+
+
+def standing_sentence(found: Standing) -> str:
+    """Where a quantum model stands between the classical network and its twins, and what follows."""
+    parts = []
+    if found.reference is not None:
+        name, verdict = found.reference
+        parts.append(f"{level(verdict)} the classical network {name} ({_difference(verdict)})")
+    if found.against:
+        strongest, verdict = found.against[0]
+        beaten = sum(level(one) == "ahead of" for _, one in found.against)
+        name = strongest.control if strongest.control == strongest.kind else f"{strongest.control} ({strongest.kind})"
+        twins = "" if len(found.against) == 1 else f", ahead of {beaten} of {len(found.against)} twins"
+        parts.append(
+            f"{level(verdict)} {name}{', its strongest twin' if twins else ''} ({_difference(verdict)}){twins}"
+        )
+    return f"{found.model}: {'; '.join(parts)}: {found.conclusion}."
+
+
+def _difference(verdict: Verdict) -> str:
+    return f"{signed(verdict.test.mean)}, {_interval(verdict.interval)}"
 
 
 def p_text(p: float) -> str:

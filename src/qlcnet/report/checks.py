@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from qlcnet.config import Model, Params
+from qlcnet.config import Params
+from qlcnet.config.controls import quantum_models, twins_in
 from qlcnet.evidence.both_sides import BothSides, contradictions, on_both_sides
 from qlcnet.evidence.check_facts import CheckedFit, CheckedModel, CheckedTask, Declared, StudyFacts
 from qlcnet.evidence.check_looks import State
@@ -40,7 +41,8 @@ def facts_of(study: Study, declared: Declared | None = None, verdicts: Mapping[s
     return StudyFacts(
         tuple(_task(task) for task in study.tasks.values()),
         tuple(fit for model in study for fit in _fits(model)),
-        tuple(_model(study.params, name, model) for name, model in study.params.models.items()),
+        len(study.params.models),
+        tuple(_models(study.params)),
         Counter(
             _machine(fit.config["computed_on"]) for model in study for fit in model.fits if "computed_on" in fit.config
         ),
@@ -102,15 +104,15 @@ def _fits(model: ModelResults) -> Iterator[CheckedFit]:
         )
 
 
-def _model(params: Params, name: str, model: Model) -> CheckedModel:
-    circuits = {one.name for one in model.inputs if one.kind == "quanv"}
-    encodings = {one for one in circuits if params.circuits[one].file is None and params.circuits[one].ansatz == "none"}
-    others = {str(one) for one in model.inputs if one.kind == "channel"}
-    plain = {str(one) for one in model.inputs if not one.is_stored}
-    neck = None if model.head.kind == "linear" else (model.head.qubits, model.head.normalise)
-    return CheckedModel(
-        name, frozenset(plain), frozenset(circuits), frozenset(encodings), frozenset(others), model.head.kind, neck
-    )
+def _models(params: Params) -> Iterator[CheckedModel]:
+    """Those with a quantum part; `sine` is the paper's head itself, so that being equal to it tests nothing."""
+    twins = [twin for twin in twins_in(params) if not twin.what.identity]
+    for name in quantum_models(params):
+        model, mine = params.models[name], [twin for twin in twins if twin.model == name]
+        parts = [*(["channels"] if model.circuits else []), *(["head"] if model.head.kind == "quantum" else [])]
+        untwinned = tuple(part for part in parts if not any(twin.what.part == part for twin in mine))
+        unequal = tuple(f"{twin.control} ({', '.join(twin.unequal)})" for twin in mine if twin.unequal)
+        yield CheckedModel(name, untwinned, unequal)
 
 
 def _machine(computed_on: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from qlcnet.evidence.claims import Claim
 from qlcnet.evidence.sentences import WORDS, claim_sentence, signed
 from qlcnet.report.content import Block, Cell, Context, Table, Text, interval_words, number
 from qlcnet.report.difference_sections import by_image
+from qlcnet.report.quantum_sections import over_draws
 
 Cells = list[Cell | str]
 
@@ -52,6 +53,7 @@ def spread(context: Context) -> list[Block]:
     """Where the spread comes from, and what stands beside each verdict: cost."""
     blocks: list[Block] = []
     for name, of_task in context.differences.tasks.items():
+        blocks += over_draws(name, of_task)
         found = of_task.spread
         if found is None or len(found.components) < 2:
             continue
@@ -68,9 +70,10 @@ def spread(context: Context) -> list[Block]:
         if "model" not in found.not_varied:
             lead = f"**The model explains {100 * found.share_with('model'):.1f} % of what differs on {name}** "
             lead += "(its own share and that with other factors). "
-        still = (*found.not_varied, "circuit seed")
+        still = (*found.not_varied, *([] if of_task.parts.draws else ["circuit seed"]))
+        unknown = f"Not varied here, so that nothing is known of them: {', '.join(still)}." if still else ""
         blocks += [
-            Text(f"{lead}Not varied here, so that nothing is known of them: {', '.join(still)}."),
+            *([Text(lead + unknown)] if lead or unknown else []),
             Table(
                 ["Source", "Share", "Variance", "df"],
                 rows,

@@ -26,6 +26,7 @@ from qlcnet.report.content import (
 )
 from qlcnet.report.differences import TaskEvidence
 from qlcnet.report.forest import forest, rank_diagram
+from qlcnet.report.quantum_sections import about_alike, is_it_the_quantum
 from qlcnet.report.words import counted
 
 Cells = list[Cell | str]
@@ -62,6 +63,7 @@ def answers(context: Context) -> list[Block]:
         "first."
     )
     return [
+        *is_it_the_quantum(context),
         Table(["Task", "Width", "Verdict", "Answer"], rows, "", sortable=False, stacks=True),
         *shown,
         Note(note),
@@ -109,10 +111,8 @@ def comparisons(context: Context) -> list[Block]:
             title = f"{name}: {counted(count, 'exploratory comparison')}, unadjusted"
             blocks.append(Details(title, [_family(family) for family in others], is_open=False))
         if alike := of_task.comparisons.of("A/A"):
-            note = Note(
-                "Pairs that are one function or differ by a seed alone: they must agree, and prove nothing else."
-            )
-            blocks.append(Details(f"{name}: A/A lines", [note, *(_family(family) for family in alike)], is_open=False))
+            lines = [about_alike(of_task), *(_family(family) for family in alike)]
+            blocks.append(Details(f"{name}: A/A lines", lines, is_open=False))
         if len(of_task.models) > 2:
             blocks.append(Details(f"{name}: every pair", [_matrix(name, of_task)], is_open=False))
         blocks.append(Details(f"{name}: what each side costs", [_costs(context, name)], is_open=False))

@@ -7,7 +7,7 @@ from typing import Any
 
 from qlcnet.evidence.claims import Claim
 from qlcnet.evidence.families import Line
-from qlcnet.evidence.sentences import claim_sentence, sentence
+from qlcnet.evidence.sentences import claim_sentence, sentence, standing_sentence
 from qlcnet.evidence.verdicts import Silent
 from qlcnet.report.differences import StudyEvidence
 from qlcnet.report.summary import rounded
@@ -16,10 +16,11 @@ Record = dict[str, Any]
 
 
 def evidence_json(found: StudyEvidence) -> Record:
-    """The entry `evidence` of summary.json: by task its comparisons, claims, and the share that the model explains."""
+    """The entry `evidence` of summary.json: by task answers, comparisons, claims, the share that the model explains."""
     return {
         name: {
             "metric": task.metric,
+            "answers": [standing_sentence(one) for one in task.parts.standings],
             "comparisons": [_entry(role, line) for role, line in _lines(found, name)],
             "claims": [_claim(claim) for claim in task.claims],
             "refused": [one.reason for one in task.comparisons.refused],

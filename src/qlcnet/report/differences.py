@@ -8,7 +8,6 @@ from itertools import combinations
 
 import numpy as np
 
-from qlcnet.config import Model
 from qlcnet.evidence import claims as claims_of_paper
 from qlcnet.evidence.claims import Claim
 from qlcnet.evidence.comparison import FoldScores, NotComparable, fold_scores
@@ -20,6 +19,7 @@ from qlcnet.evidence.paper import MODELS, paper_set
 from qlcnet.evidence.several_sets import RandomEffects, Ranks, random_effects, ranks
 from qlcnet.evidence.variance import Decomposition, Unbalanced, decompose
 from qlcnet.evidence.verdicts import Verdict
+from qlcnet.report.quantum_parts import QuantumParts, pairs_of, quantum_parts
 from qlcnet.report.study import Study, TaskResults
 from qlcnet.report.summary import Summaries
 
@@ -64,6 +64,7 @@ class TaskEvidence:
 
     pairs: each of `models` (rows) against each (columns), unadjusted, see families.matrix.
     unseen: on the set's own split, by (backbone, model), metrics of images with and without relatives in training.
+    parts: what may be said of the quantum parts and their twins.
     """
 
     metric: str
@@ -74,6 +75,7 @@ class TaskEvidence:
     models: tuple[str, ...]
     pairs: np.ndarray
     unseen: dict[tuple[str, str], tuple[SeenAndUnseen, ...]]
+    parts: QuantumParts
 
     @property
     def headline(self) -> tuple[tuple[Role, Line], ...]:
@@ -125,25 +127,6 @@ def gather(study: Study, summaries: Summaries) -> StudyEvidence:
     return StudyEvidence(tasks, tuple(_across(sets)), _ranks(sets, scores), tuple(_leaks(study)))
 
 
-def twins_of(models: dict[str, Model]) -> set[frozenset[str]]:
-    """Pairs of models that are one function: the paper's head is a sine (test_the_papers_circuit_is_a_sine)."""
-    return {
-        frozenset((a, b))
-        for (a, one), (b, other) in combinations(models.items(), 2)
-        if {one.head.kind, other.head.kind} == {"quantum", "sine"} and _is_paper_head(one, other)
-    }
-
-
-def _is_paper_head(one: Model, other: Model) -> bool:
-    quantum, sine = (one, other) if one.head.kind == "quantum" else (other, one)
-    same = quantum.model_dump(exclude={"head"}) == sine.model_dump(exclude={"head"})
-    neck = (quantum.head.qubits, quantum.head.normalise) == (sine.head.qubits, sine.head.normalise)
-    plain = (
-        quantum.head.ansatz == "ry" and quantum.head.layers == 1 and quantum.head.noise == type(quantum.head.noise)()
-    )
-    return same and neck and plain
-
-
 def _scores(task: TaskResults, summaries: Summaries) -> list[FoldScores]:
     found = []
     for key, model in task.results.items():
@@ -155,16 +138,19 @@ def _scores(task: TaskResults, summaries: Summaries) -> list[FoldScores]:
 def _task(study: Study, task: TaskResults, scores: list[FoldScores]) -> TaskEvidence:
     declared = study.params.evidence
     metric = declared.primary.metric if declared.primary else UNDECLARED_METRIC
-    comparisons = compare_task(scores, declared, twins_of(study.params.models))
+    comparisons = compare_task(scores, declared, *pairs_of(study.params))
+    models = tuple(dict.fromkeys(one.model for one in scores))
+    pairs = matrix(scores, metric, declared.margin.size_in(metric), declared.alpha)
     return TaskEvidence(
         metric,
         comparisons,
         tuple(_networks(task, comparisons, metric)),
         tuple(_claims(study, task, scores, declared.alpha)),
         _spread(scores, metric),
-        tuple(dict.fromkeys(one.model for one in scores)),
-        matrix(scores, metric, declared.margin.size_in(metric), declared.alpha),
+        models,
+        pairs,
         _unseen(task),
+        quantum_parts(study.params, task, scores, metric, comparisons, models, pairs),
     )
 
 

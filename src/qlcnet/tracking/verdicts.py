@@ -59,7 +59,8 @@ def _publish_study(projection: Projection, project: Project, summary: dict[str, 
     digest = fingerprint([project.params.read_text(encoding="utf-8"), summary])
     page = project.results / "report.html"
     evidence: dict[str, Any] = summary.get("evidence", {})
-    sentences = [
+    sentences = [answer for task in evidence.values() for answer in task.get("answers", [])]
+    sentences += [
         one["sentence"]
         for task in evidence.values()
         for one in task["comparisons"]
