@@ -238,7 +238,7 @@ def test_a_models_own_training_is_in_its_fits_and_in_what_is_known_of_them(tmp_p
     for name, spec in of_model.items():
         known = grid.describe(spec)
         assert known["params"]["training"]["epochs"] == spec.training.epochs
-        assert known["params"]["model"].keys() == {"inputs", "fusion", "head"}
+        assert known["params"]["model"].keys() == {"inputs", "fusion", "head", "replicate"}
         assert known["settings"]["training"].get("epochs") == spec.training.epochs
         assert "training" not in known["settings"]["model"], name
     assert grid.kind(of_model["usual"]).key == grid.kind(of_model["own"]).key, "one network, counted once"

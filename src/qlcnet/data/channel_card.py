@@ -11,6 +11,7 @@ from qlcnet.config import QUBITS, WORDS
 from qlcnet.whole import write_synced
 
 CARD, ARRAY = "card.json", "channels.npy"
+FUNCTION = "function.json"  # of a control: what each channel computes of a patch
 CIRCUIT = "circuit"  # kind of what stands under `circuits`
 
 

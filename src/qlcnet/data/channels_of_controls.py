@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlcnet.config import Circuit, ConvChannels, FourierRandomChannels, NoiseChannels
-from qlcnet.data.channel_card import ARRAY, Decode, Evaluations, Made
+from qlcnet.data.channel_card import ARRAY, FUNCTION, Decode, Evaluations, Made
 from qlcnet.data.channel_order import Order
 from qlcnet.data.channels_of_circuits import SAMPLE, prepare_section
 from qlcnet.quantum.classical_twins import (
@@ -26,7 +26,6 @@ from qlcnet.quantum.polynomial import TrigPolynomial
 from qlcnet.quantum.storage import let_go, storage_named, write_array
 from qlcnet.whole import write_synced
 
-FUNCTION = "function.json"  # what each channel computes of a patch
 NOTHING = Evaluations(0, 0)  # of circuits
 NOISE_STORAGE = storage_named("uint8")
 

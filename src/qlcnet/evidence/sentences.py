@@ -66,12 +66,15 @@ def standing_sentence(found: Standing) -> str:
         parts.append(f"{level(verdict)} the classical network {name} ({_difference(verdict)})")
     if found.against:
         strongest, verdict = found.against[0]
-        beaten = sum(level(one) == "ahead of" for _, one in found.against)
+        levels = {level(one) for _, one in found.against}
         name = strongest.control if strongest.control == strongest.kind else f"{strongest.control} ({strongest.kind})"
-        twins = "" if len(found.against) == 1 else f", ahead of {beaten} of {len(found.against)} twins"
-        parts.append(
-            f"{level(verdict)} {name}{', its strongest twin' if twins else ''} ({_difference(verdict)}){twins}"
-        )
+        which = f"{level(verdict)} its twin {name}"
+        if len(found.against) > 1 and len(levels) == 1:
+            which = f"{level(verdict)} its {len(found.against)} twins, the strongest of them {name}"
+        elif len(levels) > 1:
+            beaten = sum(level(one) == "ahead of" for _, one in found.against)
+            which = f"ahead of {beaten} of its {len(found.against)} twins, {level(verdict)} the strongest, {name}"
+        parts.append(f"{which} ({_difference(verdict)})")
     return f"{found.model}: {'; '.join(parts)}: {found.conclusion}."
 
 

@@ -7,11 +7,12 @@ from pathlib import PurePath
 from typing import Any
 
 from qlcnet.config import QUBITS, Circuit, Head, Noise
-from qlcnet.report.content import Block, Cell, Code, Context, Heading, Note, Picture, Table, Text, count
+from qlcnet.report.content import Block, Cell, Code, Context, Details, Heading, Note, Picture, Table, Text, count
 from qlcnet.report.study import TaskResults
 from qlcnet.report.words import counted, join_words
 
 PIXELS = ("top left", "top right", "bottom left", "bottom right")
+MOST_OPEN = 4  # circuits and channels that stand open one below the other; more of them are folded away
 Found = dict[str, Any]  # circuit.json, written by quantum.quanvolve
 
 
@@ -19,10 +20,13 @@ def circuits(context: Context) -> list[Block]:
     """Circuits: of channels, by the circuit.json of each task, and of heads, by their params. Then other channels."""
     blocks: list[Block] = []
     tasks = list(context.study.tasks.values())
+    parts: list[tuple[str, list[Block]]] = []
     for name in dict.fromkeys(name for task in tasks for name in task.circuits):
-        blocks += _circuit(context, name, [task for task in tasks if name in task.circuits])
+        parts.append((f"Circuit {name}", _circuit(context, name, [task for task in tasks if name in task.circuits])))
     for name in dict.fromkeys(name for task in tasks for name in task.cards if name in context.study.params.channels):
-        blocks += _other(context, name, [task for task in tasks if name in task.cards])
+        parts.append((f"Channels {name}", _other(context, name, [task for task in tasks if name in task.cards])))
+    for title, part in parts:
+        blocks += [Heading(title), *part] if len(parts) <= MOST_OPEN else [Details(title, part, is_open=False)]
     for task in tasks:
         if task.preview is not None and task.cards:
             caption = f"{task.name}: images and the channels that were made of them."
@@ -34,7 +38,6 @@ def _circuit(context: Context, name: str, tasks: list[TaskResults]) -> list[Bloc
     found: Found = tasks[0].circuits[name]  # gates and formulas are the same for all tasks
     params = Circuit.model_validate(found["params"])
     return [
-        Heading(f"Circuit {name}"),
         Text(f"{_words(params)} PennyLane {found['versions']['pennylane']}. {_readers(context, name)}"),
         Code(found["drawing"]),
         *(Note(f"{name}: {text}", "warning") for text in found["warnings"]),
@@ -56,17 +59,44 @@ def _other(context: Context, name: str, tasks: list[TaskResults]) -> list[Block]
     ]
     caption = f"{name}: its channels as stored, height x width x channels."
     return [
-        Heading(f"Channels {name}"),
         Text(f"{ORIGIN_WORDS[section.kind](section)} {_readers(context, name)}"),
+        *_functions(name, tasks[0].functions.get(name, {})),
         Table(["Task", "Channels", "SHA-256"], rows, caption, sortable=False),
     ]
+
+
+def _functions(name: str, found: Found) -> list[Block]:
+    """What each channel of a control computes, by its function.json."""
+    if "weights" in found:
+        rows: list[list[Cell | str]] = [
+            [str(channel), *(Cell(f"{weight:+.4f}", weight) for weight in weights)]
+            for channel, weights in enumerate(found["weights"])
+        ]
+        return [Table(["Channel", *PIXELS], rows, f"{name}: weights of the pixels, from 0 to 1.", sortable=False)]
+    formulas: list[list[Cell | str]] = [
+        [str(channel), Cell(formula, is_code=True)] for channel, formula in enumerate(found.get("formulas", []))
+    ]
+    caption = f"{name}: each channel as a function of a patch's pixels t0 to t3, times π."
+    return [Table(["Channel", "Value"], formulas, caption, sortable=False)] if formulas else []
 
 
 # kind of an entry of `channels` -> where its values are from
 ORIGIN_WORDS: dict[str, Callable[[Any], str]] = {
     "file": lambda section: (
         f"Made elsewhere: `{PurePath(section.path).name}` (MD5 {section.md5}), read as it is, for every image."
-    )
+    ),
+    "conv": lambda section: (
+        f"Control of circuit `{section.of}`: fixed linear 2 x 2 filters on the same patches, "
+        + ("the 2 x 2 cosine transform." if section.filters == "cosine" else f"random (seed {section.seed}).")
+    ),
+    "fourier-random": lambda section: (
+        f"Control of circuit `{section.of}`: random polynomials of its degree, with as many terms and the same norm "
+        f"channel by channel (seed {section.seed})."
+    ),
+    "noise": lambda section: (
+        f"Control of circuit `{section.of}`: uniform noise, as many channels, drawn once for each image (seed "
+        f"{section.seed})."
+    ),
 }
 
 
@@ -189,4 +219,7 @@ def _head_words(head: Head) -> str:
         "entangled": f"{counted(head.layers, 'strongly entangling layer')} with three trained rotations a qubit",
     }[head.ansatz]
     noise = "" if head.noise.is_none else f" Noise: {noise_words(head.noise)}."
-    return f"{head.qubits} qubits, Hadamard, RY(πx), {ansatz}, Pauli-Z of each qubit.{noise}"
+    gates = "" if head.entangling else ", without its CNOTs"
+    fixed = "" if head.kind == "quantum" else " Its angles stay as they were drawn."
+    shots = "" if head.shots is None else f" In training means of {head.shots:,} shots."
+    return f"{head.qubits} qubits, Hadamard, RY(πx), {ansatz}{gates}, Pauli-Z of each qubit.{fixed}{shots}{noise}"

@@ -152,7 +152,11 @@ def _head_boxes(head: Head, y: float, classes: str, colour: str) -> list[Box]:
             "quantum circuit",
             [f"{head.qubits} qubits, {head.ansatz}", f"{head.layers} layer" + "s" * (head.layers > 1)],
         ),
+        "frozen-quantum": ("fixed circuit", [f"{head.qubits} qubits, {head.ansatz}"]),
         "sine": ("sine", ["−sin(πx + w)"]),
+        "mlp": ("perceptron", ["tanh(x + Wx + b)"]),
+        "fourier": ("Fourier", ["a cos(ω·πx + φ)"]),
+        "stochastic": ("stochastic", [f"{head.shots} draws a unit"]),
     }.get(head.kind, (head.kind, [f"{head.qubits} wide"]))
     return [neck, Box(7.87, y, 1.2, 0.22 + LINE * (1 + len(unit[1])), *unit, edge=colour), last]
 

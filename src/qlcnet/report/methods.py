@@ -174,8 +174,11 @@ def _head(model: Model) -> str:
     if head.kind == "linear":
         return "linear head"
     neck = f"a neck of {head.qubits} ({'BatchNorm without affine, ' if head.normalise else ''}tanh)"
-    if head.kind != "quantum":
-        return f"{head.kind} head behind {neck}"
+    shots = "" if head.shots is None else f", means of {counted(head.shots, 'shot')} in training"
+    if not head.is_quantum:
+        return f"{head.kind} head behind {neck}{shots}"
     depth = counted(head.layers, "layer")
     noise = "" if head.noise.is_none else ", with simulated noise"
-    return f"quantum head behind {neck}: {head.ansatz} ansatz of {depth}{noise}, Pauli-Z of each qubit"
+    gates = "" if head.entangling else " without gates on two qubits"
+    trained = "quantum head" if head.kind == "quantum" else "quantum head of fixed angles"
+    return f"{trained} behind {neck}: {head.ansatz} ansatz{gates} of {depth}{noise}, Pauli-Z of each qubit{shots}"

@@ -40,11 +40,13 @@ def head_words(model: Model) -> str:
     if head.kind == "linear":
         return "linear"
     neck = f"{head.qubits} wide, {'BatchNorm and ' if head.normalise else ''}tanh"
-    if head.kind != "quantum":
-        return f"{head.kind} ({neck})"
+    shots = "" if head.shots is None else f"; {head.shots:,} shots in training"
+    if not head.is_quantum:
+        return f"{head.kind} ({neck}{shots})"
     layers = f"{head.layers} layer" + ("s" if head.layers > 1 else "")
     noise = "" if head.noise.is_none else ", noisy"
-    return f"quantum ({neck}; {head.ansatz} ansatz, {layers}{noise})"
+    gates = "" if head.entangling else " without CNOTs"
+    return f"{head.kind} ({neck}; {head.ansatz} ansatz{gates}, {layers}{noise}{shots})"
 
 
 def training_rows(training: Training) -> list[tuple[str, str]]:
