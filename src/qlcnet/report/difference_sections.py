@@ -130,9 +130,9 @@ def _family(family: Family) -> Table:
     for line in family.lines:
         contrast, verdict = line.contrast, line.verdict
         over = contrast.backbones[0] if len(contrast.backbones) == 1 else f"{len(contrast.backbones)} widths"
-        head: Cells = [f"{contrast.a} − {contrast.b}", over, verdict.word]
+        head: Cells = [f"{contrast.a} − {contrast.b}", over]
         if isinstance(verdict, Silent):
-            rows.append([*head, *["–"] * 6, verdict.reason])
+            rows.append([*head, Cell(verdict.word, detail=verdict.reason), *["–"] * 5])
             continue
         probabilities, effect = verdict.probabilities, verdict.effect
         chances = (
@@ -141,16 +141,16 @@ def _family(family: Family) -> Table:
             else " / ".join(f"{p:.2f}" for p in (probabilities.worse, probabilities.same, probabilities.better))
         )
         beats = Cell("–") if effect is None else number(effect.share, 2, _limits(effect.interval, 2))
+        adjusted = f"{p_text(verdict.adjusted.difference)} adjusted" if family.role == "primary" else ""
         rows.append(
             [
                 *head,
+                Cell(verdict.word, detail=_outlook(verdict)),
                 Cell(signed(verdict.test.mean), verdict.test.mean, _signed_limits(verdict.interval)),
                 _signed_limits(verdict.unadjusted),
-                p_text(verdict.p),
-                p_text(verdict.adjusted.difference),
+                Cell(p_text(verdict.p), verdict.p, adjusted),
                 chances,
                 beats,
-                _outlook(verdict),
             ]
         )
     adjusted = f"Holm over {len(family.lines)}" if family.role == "primary" else "unadjusted"
@@ -165,10 +165,8 @@ def _family(family: Family) -> Table:
             "Difference",
             "95 % alone",
             "p",
-            "p adjusted",
             "Worse, same, better",
             "A beats B",
-            "This design",
         ],
         rows,
         f"{family.task}, {WORDS.get(family.metric, family.metric)}, {KINDS[family.kind]}{unit}: {family.role}, "
