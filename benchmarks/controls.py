@@ -1,12 +1,12 @@
 """Claim: a control costs no more than what it stands for: channels and heads within 1.2 of the quantum ones.
 
-Run: python benchmarks/controls.py [--rounds 9] (three minutes). Of three circuits, and of their twins: the whole making
-of channels of DermaMNIST's 10,015 images as rebuilt in the search path (QLCNET_DATA; random bytes of that shape where
-it is not there), from the image set to channels and card on disk, and the kernel alone. Of the
-quantum head and its twins: the head's own training step on an embedding of 512, forward, cross-entropy, backward and
-Adam, and the step of a whole lcnet_050 with it. Processor time, which other work on the machine disturbs less than the
-clock on the wall; each round runs every candidate, one after the other, and ratios are taken within a round. The last
-line is JSON.
+Run: python benchmarks/controls.py [--rounds 9] [--parts head kernel] (a few minutes). Of three circuits and of their
+twins: the whole making of channels of DermaMNIST's 10,015 images as rebuilt in the search path (QLCNET_DATA; random
+bytes of that shape where it is not there), from the image set to channels and card on disk, and the kernel alone. Of
+the quantum head and its twins: the head's own training step on an embedding of 512, forward, cross-entropy, backward
+and Adam, and the step of a whole lcnet_050 with it. Processor time, which other work on the machine disturbs less than
+the clock on the wall; each round runs every candidate, one after the other, and ratios are taken within a round. The
+last line is JSON.
 """
 
 from __future__ import annotations
