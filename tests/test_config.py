@@ -227,6 +227,58 @@ def test_the_committed_params_are_the_demo() -> None:
             primary("accuracy", ["hybrid", "sine"]),
             "evidence.primary.compare: no model 'sine' under `models` (there: classical, hybrid)",
         ),
+        (
+            "channels",
+            {"c": {"kind": "conv", "of": "rz"}},
+            "channels.c.of: no circuit 'rz' under `circuits` (there: ry)",
+        ),
+        ("channels", {"n": {"kind": "noise"}}, "channels.n.of: missing"),
+        (
+            "channels",
+            {"c": {"kind": "conv", "of": "ry", "filters": "cosine", "seed": 1}},
+            "channels.c: cosine filters are not drawn, so that no `seed` is read; remove it",
+        ),
+        (
+            "channels",
+            {"c": {"kind": "conv", "of": "ry", "filters": "sobel"}},
+            "channels.c.filters: input should be 'random' or 'cosine' (given 'sobel')",
+        ),
+        ("channels", {"f": {"kind": "fourier-random", "of": "ry", "degree": 1}}, "channels.f.degree: unknown key"),
+        (
+            "models/m",
+            {"inputs": ["image"], "replicate": -1},
+            "models.m.replicate: input should be greater than or equal",
+        ),
+        (
+            "models/hybrid/head",
+            "stochastic",
+            "models.hybrid.head: a head `stochastic` needs `shots`, the number of draws of each value in training",
+        ),
+        (
+            "models/hybrid/head",
+            {"kind": "quantum", "shots": 0},
+            "models.hybrid.head.shots: input should be greater than",
+        ),
+        (
+            "models/hybrid/head",
+            {"kind": "quantum", "entangling": False},
+            "models.hybrid.head: the ansatz `ry` has no gate on two qubits; remove `entangling: false`",
+        ),
+        (
+            "models/hybrid/head",
+            {"kind": "mlp", "seed": 1, "shots": 10},
+            "models.hybrid.head: a head `mlp` does not read seed, shots; remove it",
+        ),
+        (
+            "models/hybrid/head",
+            {"kind": "fourier", "noise": {"depolarizing": 0.1}, "entangling": False},
+            "models.hybrid.head: a head `fourier` does not read entangling, noise; remove it",
+        ),
+        (
+            "models/hybrid/head",
+            {"kind": "bottleneck", "layers": 2},
+            "models.hybrid.head: a head `bottleneck` does not read layers; remove it",
+        ),
     ],
 )
 def test_a_wrong_key_is_named_with_what_is_allowed(path: str, value: Any, says: str) -> None:
@@ -234,6 +286,17 @@ def test_a_wrong_key_is_named_with_what_is_allowed(path: str, value: Any, says: 
         parse_params(changed(path, value), "params.yaml")
     assert says in str(error.value)
     assert str(error.value).startswith("params.yaml: 1 wrong key")
+
+
+def test_bytes_hold_no_random_polynomial() -> None:
+    raw = changed("circuits/ry/storage", "uint8")
+    for kind, fits in (("fourier-random", False), ("conv", True), ("noise", True)):
+        raw["channels"] = {"twin": {"kind": kind, "of": "ry"}}
+        if fits:
+            parse_params(raw)
+            continue
+        with pytest.raises(ParamsError, match=r"channels\.twin\.of: ry is stored as uint8(.*)Use `storage: float16`"):
+            parse_params(raw)
 
 
 @pytest.mark.parametrize("section", ["seed", "datasets", "circuits", "channels", "models", "backbones", "training"])

@@ -14,8 +14,8 @@ from qlcnet import machine
 from qlcnet.data.batches import InputArray
 from qlcnet.fit.fitting import fit_fold
 from qlcnet.fit.fold_folder import TEST, VALIDATION
-from qlcnet.fit.spec import FitResult
-from qlcnet.models.module import DivergedError
+from qlcnet.fit.spec import FitResult, FitSpec
+from qlcnet.models.module import Classifier, DivergedError
 from tests.fit.tiny_fits import CLASSES, IMAGES, SIDE, make_data, make_spec
 
 
@@ -48,6 +48,40 @@ def test_another_seed_or_fold_is_another_fit(usual: FitResult) -> None:
     other = fit_fold(replace(make_spec(epochs=1), seed=43), make_data())
     assert any((other.weights[name] != usual.weights[name]).any() for name in usual.weights)
     assert other.predictions["index"].tolist() == usual.predictions["index"].tolist()
+
+
+def hybrid(**settings: Any) -> FitSpec:
+    model = {"inputs": ["image", "quanv:ry"], **settings}
+    return make_spec(model, epochs=1, augmentation={"crop_padding": 1})
+
+
+def test_a_replicate_meets_the_same_images_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Augmented alike too; only its first weights are others, and so are its predictions."""
+    seen: list[bytes] = []
+    usual_step = Classifier.training_step
+
+    def training_step(module: Classifier, batch: tuple[torch.Tensor, torch.Tensor], *rest: Any) -> Any:
+        seen.extend(part.cpu().contiguous().numpy().tobytes() for part in batch)
+        return usual_step(module, batch, *rest)
+
+    monkeypatch.setattr(Classifier, "training_step", training_step)
+    fits = []
+    for replicate in (0, 1):
+        fits.append((fit_fold(hybrid(replicate=replicate), make_data()), tuple(seen)))
+        seen.clear()
+    (one, images), (other, same_images) = fits
+    assert len(images) == 6, "three batches"
+    assert images == same_images
+    assert one.predictions["probabilities"].tobytes() != other.predictions["probabilities"].tobytes()
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_quantum_and_sine_are_one_model(layers: int) -> None:
+    """The A/A line: for the paper's circuit a whole fit gives equal bytes."""
+    one, other = (fit_fold(hybrid(head={"kind": k, "layers": layers}), make_data()) for k in ("quantum", "sine"))
+    assert one.history == other.history
+    assert one.predictions["probabilities"].tobytes() == other.predictions["probabilities"].tobytes()
+    assert one.facts["circuit_evaluations"] != other.facts["circuit_evaluations"], "not one kind twice"
 
 
 def test_the_predictions_are_those_of_the_validation_rows(usual: FitResult) -> None:

@@ -16,7 +16,7 @@ from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import ImageSet
 from qlcnet.fit import identity
 from qlcnet.fit.code import Code
-from qlcnet.fit.identity import changed, settings_of, words_of
+from qlcnet.fit.identity import changed, seeds_of, settings_of, words_of
 from qlcnet.fit.spec import DataPaths
 from qlcnet.fit.store import FoldStore
 from qlcnet.grid import grid as grid_module
@@ -114,6 +114,8 @@ def moved_row(raw: dict[str, Any], root: Path) -> None:
             lambda raw, root: own_training(raw, learning_rate=1e-3), (0, FITS), id="one model's, as the others"
         ),
         pytest.param(lambda raw, root: raw.update(seed=7), (FITS, FITS), id="seed"),
+        pytest.param(lambda raw, root: raw["models"]["hybrid"].update(replicate=0), (0, FITS), id="replicate 0"),
+        pytest.param(lambda raw, root: raw["models"]["hybrid"].update(replicate=1), (3, FITS), id="replicate 1"),
         pytest.param(moved_row, (4, FITS), id="one row in another fold"),
         pytest.param(one_pixel, (FITS, FITS), id="one pixel"),
     ],
@@ -162,6 +164,27 @@ def test_folds_of_a_repeat_do_not_depend_on_how_many_there_are(project: Path) ->
         rows = [table.repeat == repeat for table in (fewer, more)]
         assert fewer.fold[rows[0]].tolist() == more.fold[rows[1]].tolist()
         assert fewer.index[rows[0]].tolist() == more.index[rows[1]].tolist()
+
+
+def test_a_replicate_has_other_weights_in_the_same_order() -> None:
+    usual = seeds_of(42, 1, 2)
+    assert seeds_of(42, 1, 2, replicate=0) == usual
+    several = [seeds_of(42, 1, 2, replicate) for replicate in range(5)]
+    assert {seeds["order"] for seeds in several} == {usual["order"]}
+    others = [seeds_of(42, repeat, fold)["weights"] for repeat in range(3) for fold in range(5)]
+    weights = [seeds["weights"] for seeds in several[1:]]
+    assert len({*weights, *others}) == len(weights) + len(others), "nor those of another fit"
+
+
+def test_only_the_seeds_of_a_replicate_differ(project: Path) -> None:
+    raw = json.loads((project / "params.yaml").read_text())
+    raw["models"]["again"] = {**raw["models"]["hybrid"], "replicate": 1}
+    grid = plan_grid(parse_params(raw), TASK, project, FoldStore(project / "folds"))
+    one, other = (
+        grid.configs[next(spec.fingerprint for spec in grid.specs if spec.model_name == name)]
+        for name in ("hybrid", "again")
+    )
+    assert {key for key in one if one[key] != other[key]} == {"seeds", "fingerprint"}
 
 
 def test_settings_hold_what_is_not_at_its_default() -> None:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import get_args
+import math
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import nn
 
 from qlcnet.config import Head
-from qlcnet.models.heads import HEADS, NarrowHead, circuit_parameters, encoding_angles, hardware_evaluations
+from qlcnet.models.heads import (
+    HEADS,
+    NarrowHead,
+    circuit_parameters,
+    circuit_weights,
+    encoding_angles,
+    hardware_evaluations,
+)
+from qlcnet.models.units import Shots
 
 
 def described(kind: str, **settings: object) -> Head:
     """A head; `stochastic` needs a number of shots."""
-    return Head(kind=kind, **({"shots": 10} if kind == "stochastic" else {}), **settings)  # type: ignore[arg-type]
+    return Head(kind=kind, **{**({"shots": 10} if kind == "stochastic" else {}), **settings})  # type: ignore[arg-type]
 
 
-def head(seed: int = 5, kind: str = "linear", **settings: object) -> nn.Module:
-    torch.manual_seed(seed)
+def head(first_weights: int = 5, /, kind: str = "linear", **settings: object) -> nn.Module:
+    torch.manual_seed(first_weights)
     params = described(kind, **settings)
     return HEADS[params.kind](12, 7, params)
 
@@ -110,3 +119,105 @@ def test_counts_are_those_of_the_module(ansatz: str) -> None:
     module = head(**settings)
     assert isinstance(module, NarrowHead)
     assert sum(p.numel() for p in module.unit.parameters()) == circuit_parameters(Head(**settings))  # type: ignore[arg-type]
+
+
+# --- twins of a circuit ---------------------------------------------------------------------------------------------
+
+CIRCUITS = [  # rotations that are no multiple of the qubits, and more numbers than one layer of a perceptron takes
+    {"ansatz": "ry"},
+    {"ansatz": "ry", "layers": 4, "qubits": 3},
+    {"ansatz": "random", "rotations": 5},
+    {"ansatz": "random", "rotations": 3, "layers": 3},
+    {"ansatz": "random", "rotations": 64, "qubits": 2},
+    {"ansatz": "entangled"},
+    {"ansatz": "entangled", "layers": 3},
+    {"ansatz": "entangled", "layers": 4, "qubits": 2},
+]
+
+
+def unit_of(module: nn.Module) -> nn.Module:
+    assert isinstance(module, NarrowHead)
+    return module.unit
+
+
+def trained(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("settings", CIRCUITS, ids=str)
+def test_twins_train_as_many_numbers_as_the_circuit(settings: dict[str, Any]) -> None:
+    quantum = head(kind="quantum", **settings)
+    for kind in ("mlp", "fourier", "stochastic"):
+        twin = head(kind=kind, **settings)
+        assert trained(unit_of(twin)) == trained(unit_of(quantum)) == circuit_weights(described(kind, **settings))
+        assert trained(twin) == trained(quantum)
+        embedding = torch.randn(6, 12)
+        gradients = torch.autograd.grad(twin(embedding).square().sum(), list(unit_of(twin).parameters()))
+        assert all(bool((gradient != 0).all()) for gradient in gradients)
+
+
+def test_the_keys_of_more_numbers_than_a_perceptron_layer() -> None:
+    sizes = {(circuit_weights(Head(kind="quantum", **s)), Head(**{"kind": "quantum", **s}).qubits) for s in CIRCUITS}
+    assert any(numbers % qubits for numbers, qubits in sizes)
+    assert any(numbers > qubits * (qubits + 1) for numbers, qubits in sizes)
+
+
+@pytest.mark.parametrize("ansatz", ["ry", "random", "entangled"])
+def test_a_frozen_circuit_is_the_quantum_heads_without_training(ansatz: str) -> None:
+    settings = {"ansatz": ansatz, "layers": 2, "seed": 3, "noise": {"depolarizing": 0.1}}
+    quantum, frozen = head(kind="quantum", **settings), head(kind="frozen-quantum", **settings)
+    assert trained(unit_of(frozen)) == 0
+    assert trained(quantum) - trained(frozen) == circuit_parameters(described("quantum", **settings)) > 0
+    assert circuit_parameters(described("frozen-quantum", **settings)) == 0
+    assert encoding_angles(described("frozen-quantum", **settings)) == 4
+    embedding = torch.randn(6, 12, requires_grad=True)
+    outputs = [module(embedding) for module in (quantum, frozen)]
+    assert torch.equal(*outputs)
+    assert torch.equal(*[torch.autograd.grad(o.square().sum(), embedding)[0] for o in outputs])
+    assert quantum.state_dict().keys() == frozen.state_dict().keys(), "the angles are stored"
+    other = head(7, kind="frozen-quantum", **settings)
+    assert not torch.equal(other(embedding), frozen(embedding))
+    other.load_state_dict(frozen.state_dict())
+    assert torch.equal(other(embedding), frozen(embedding))
+
+
+def test_training_leaves_frozen_angles_alone() -> None:
+    frozen = head(kind="frozen-quantum", ansatz="entangled")
+    before = unit_of(frozen).weight.clone()  # type: ignore[operator, union-attr]
+    optimizer = torch.optim.Adam(frozen.parameters(), lr=0.1)
+    frozen(torch.randn(6, 12)).square().sum().backward()
+    optimizer.step()
+    assert torch.equal(unit_of(frozen).weight, before)  # type: ignore[arg-type]
+
+
+def test_hardware_runs_a_frozen_circuit_for_the_gradient_of_its_inputs_alone() -> None:
+    frozen = Head(kind="frozen-quantum", ansatz="entangled")
+    assert hardware_evaluations(frozen, samples_trained=100, samples_predicted=10) == 100 * (1 + 2 * 4) + 10
+    for kind in ("mlp", "fourier", "stochastic"):
+        assert hardware_evaluations(described(kind), 100, 10) == 0
+
+
+@pytest.mark.parametrize("kind", ["quantum", "stochastic"])
+def test_shots_are_drawn_in_training_alone(kind: str) -> None:
+    """A stochastic head is the perceptron's with draws behind it; a quantum one is drawn alike."""
+    sampled, exact = head(kind=kind, shots=10), head(kind="quantum" if kind == "quantum" else "mlp")
+    embedding = torch.randn(6, 12)
+    assert isinstance(unit_of(sampled)[1], Shots)  # type: ignore[index]
+    assert not torch.equal(sampled(embedding), exact(embedding))
+    assert torch.equal(sampled.eval()(embedding), exact.eval()(embedding))
+    assert torch.equal(sampled(embedding), sampled(embedding))
+
+
+def test_the_mean_over_many_draws_is_the_value_and_the_gradient_its_own() -> None:
+    sampled, exact = head(kind="stochastic", shots=5), head(kind="mlp")
+    embedding = torch.randn(4, 12)
+    many = torch.stack([sampled(embedding) for _ in range(2000)]).detach()
+    error = 5 * many.std(0) / math.sqrt(len(many))
+    assert bool(((many.mean(0) - exact(embedding)).abs() < error).all())
+    weights = [unit_of(sampled)[0].weight, unit_of(exact).weight]  # type: ignore[index]
+    upstream = torch.randn(4, 7)
+    one, other = (
+        torch.autograd.grad(module(embedding), weight, upstream)[0]
+        for module, weight in zip((sampled, exact), weights, strict=True)
+    )
+    torch.testing.assert_close(one, other)

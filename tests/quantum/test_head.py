@@ -262,3 +262,54 @@ def test_impossible_arguments_are_named() -> None:
         QuantumLayer(4, "entangled", 0)
     with pytest.raises(ValueError, match=r"expected angles of shape \(batch, 4\), not \(3, 5\)"):
         QuantumLayer(4)(torch.zeros(3, 5))
+
+
+@pytest.mark.parametrize(("ansatz", "qubits", "layers"), [("entangled", 4, 2), ("random", 4, 3), ("entangled", 6, 1)])
+def test_without_entangling_every_output_depends_on_its_own_angle_alone(ansatz: str, qubits: int, layers: int) -> None:
+    """The Jacobian is diagonal, which it is not with CNOTs; values and gradients are those of PennyLane's QNode."""
+    ours = layer(qubits, ansatz, layers, rotations=9, entangling=False).double()
+    inputs = angles(3, qubits, torch.float64)
+
+    def jacobian(module: QuantumLayer) -> Tensor:
+        """(sample, output, angle)."""
+        return torch.autograd.functional.jacobian(lambda x: module(x).sum(0), inputs.detach()).permute(1, 0, 2)
+
+    own = torch.eye(qubits, dtype=torch.bool)
+    assert not jacobian(ours)[:, ~own].abs().gt(1e-12).any()
+    assert jacobian(ours)[:, own].abs().max() > 0.1
+    entangled = layer(qubits, ansatz, layers, rotations=9).double()
+    assert jacobian(entangled)[:, ~own].abs().max() > 0.1
+    assert entangled.weight.shape == ours.weight.shape
+    assert torch.equal(entangled.weight, ours.weight), "the same start"
+
+    node, upstream = ours.qnode(), torch.randn(3, qubits, dtype=torch.float64)
+    gates = [qml.workflow.construct_tape(one.qnode())(inputs, one.weight).operations for one in (ours, entangled)]
+    assert [(g.name, g.wires) for g in gates[0]] == [(g.name, g.wires) for g in gates[1] if g.name != "CNOT"]
+    assert len(gates[0]) < len(gates[1])
+    got, expected = ours(inputs), torch.stack(node(inputs, ours.weight), dim=1)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+    for one, other in zip(
+        torch.autograd.grad(got, (inputs, ours.weight), upstream),
+        torch.autograd.grad(expected, (inputs, ours.weight), upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_without_entangling_the_gates_travel_with_the_weights() -> None:
+    stored, other = (layer(4, "random", 2, seed=seed, entangling=False) for seed in (1, 2))
+    inputs = angles(3, 4)
+    other.load_state_dict(stored.state_dict())
+    assert torch.equal(stored(inputs), other(inputs))
+
+
+@pytest.mark.parametrize("ansatz", ANSAETZE)
+def test_a_frozen_layer_trains_nothing_and_computes_the_same(ansatz: str) -> None:
+    frozen, usual, inputs = layer(4, ansatz, 2).freeze(), layer(4, ansatz, 2), angles(3, 4)
+    assert list(frozen.parameters()) == []
+    assert torch.equal(frozen(inputs), usual(inputs))
+    assert torch.equal(*[torch.autograd.grad(module(inputs).sum(), inputs)[0] for module in (frozen, usual)])
+    usual.load_state_dict(frozen.state_dict())
+    torch.testing.assert_close(
+        torch.stack(frozen.qnode()(inputs, frozen.weight), dim=1).float(), frozen(inputs), rtol=0, atol=1e-5
+    )

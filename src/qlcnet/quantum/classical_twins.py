@@ -2,7 +2,7 @@
 
 A quanvolved channel is a trigonometric polynomial of its patch's four angles (quantum.surrogate). `random_polynomial`
 draws another with the same degree, number of terms and norm: a random Fourier model, the classical surrogate of a
-circuit (Schreiber et al. 2023, arXiv:2206.11740; Landman et al. 2022, arXiv:2210.13200; Sweke et al. 2025,
+circuit (Schreiber et al. 2023, arXiv:2206.11740; Landman et al. 2022, arXiv:2210.13200; Sahebi et al. 2025,
 arXiv:2505.15902). LinearFilters are what a convolution could compute.
 """
 
