@@ -142,6 +142,11 @@ def test_planted_pairs_are_found_and_no_others() -> None:
     assert found.sizes.tolist() == [2] * 10
 
 
+def test_pixels_confirm_what_hashes_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "perceptual_hashes", lambda small: np.zeros(len(small), np.uint64))
+    assert sorted(find_near_duplicates(planted().images).pairs.tolist()) == [[i, 90 + i] for i in range(10)]
+
+
 def test_three_copies_and_one_like_them_are_a_chain() -> None:
     images = pictures(5)
     images[[2, 4]] = images[0]

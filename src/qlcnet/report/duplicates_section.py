@@ -24,8 +24,8 @@ MEASURES = (
     "Near-duplicate pairs",
     "Exact copies",
     "Chains of pairs",
-    "Images of the largest chain",
-    "Scored images with one of their chain in training",
+    "Largest chain, images",
+    "Scored, one like it trained on",
     "Pairs with two labels",
 )
 
