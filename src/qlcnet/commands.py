@@ -54,9 +54,10 @@ def fetch(options: argparse.Namespace) -> int:
 def split(options: argparse.Namespace) -> int:
     from qlcnet.data.folds import make_folds
     from qlcnet.data.imageset import ImageSet
+    from qlcnet.data.near_duplicates import with_near_duplicates_as_groups
 
     project, params, task = _task(options)
-    images = ImageSet.load(project.raw(options.task))
+    images = with_near_duplicates_as_groups(ImageSet.load(project.raw(options.task)), task.protocol)
     make_folds(images, task, params.seed).write(project.folds(options.task))
     return 0
 

@@ -16,6 +16,7 @@ from qlcnet.data.channels import make_channels
 from qlcnet.data.fold_table import NO_FOLD, FoldTable, Split
 from qlcnet.data.folds import make_folds
 from qlcnet.data.imageset import ImageSet
+from qlcnet.data.near_duplicates import with_near_duplicates_as_groups
 from qlcnet.data.partfile import md5_of
 from qlcnet.data.search_path import Fetcher
 from qlcnet.data.sharing import is_of
@@ -62,7 +63,8 @@ def rehearse_task(params: Params, task: str, root: Path, workers: int | None) ->
     """
     started = time.perf_counter()
     images = _images(params, task, root)
-    split = make_folds(images, params.datasets[task], params.seed).split(0, 0)
+    section = params.datasets[task]
+    split = make_folds(with_near_duplicates_as_groups(images, section.protocol), section, params.seed).split(0, 0)
     with scratch_folder(Project(root).scratch) as folder:
         small = _shortened(params, root)
         _write_part(small, task, root, images, split, folder)

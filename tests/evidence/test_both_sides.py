@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qlcnet.evidence.both_sides import BothSides, contradictions, copy_codes, on_both_sides
+from qlcnet.data.near_duplicates import copy_codes
+from qlcnet.evidence.both_sides import BothSides, contradictions, on_both_sides
 
 
 def test_counts_by_hand() -> None:

@@ -27,7 +27,7 @@ from tests.params import REQUIRED
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "checks.md"
 NONE = BothSides(0, 0, 200)
-TASK = CheckedTask("moles", ("benign", "malign"), NONE, NONE, 0, (150, 50), (90, 40), (30, 10), 200, 200, None)
+TASK = CheckedTask("moles", ("benign", "malign"), NONE, NONE, 0, (150, 50), (90, 40), (30, 10), 200, 200, None, NONE)
 FIT = CheckedFit("moles/lcnet_050/classical/repeat-0/fold-0", 2, 2, 0.8, 0.75, 0.75)
 
 
@@ -57,6 +57,11 @@ def test_a_good_study_passes_all() -> None:
         ),
         ("QLC002", {"tasks": (replace(TASK, copies=BothSides(1, 2, 200)),)}, "2 of 200 scored images .1.00%"),
         ("QLC002", {"tasks": (replace(TASK, contradictions=3),)}, "3 images have an exact copy with another label"),
+        (
+            "QLC013",
+            {"tasks": (replace(TASK, near_duplicates=BothSides(3, 5, 200)),)},
+            "5 of 200 scored images .2.50%. have a near-duplicate",
+        ),
         ("QLC003", {"declared": None}, "exploratory"),
         ("QLC003", {"declared": Declared(2, 7)}, "changed when 7 fits existed"),
         ("QLC003", {"declared": Declared(2, None)}, "nothing says"),
@@ -91,6 +96,7 @@ def test_issues(code: str, changes: dict[str, Any], says: str) -> None:
     [
         ("QLC001", {"tasks": (replace(TASK, groups=None),)}),
         ("QLC003", {"models": 1}),
+        ("QLC013", {"tasks": (replace(TASK, near_duplicates=None),)}),
         ("QLC012", {"quantum": ()}),
         ("QLC004", {"verdicts": None}),
         ("QLC005", {"fits": (replace(FIT, occurring=1, named=1),)}),

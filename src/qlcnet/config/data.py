@@ -138,7 +138,8 @@ class Protocol(Section):
     kind: Literal["pooled-cv", "train-cv", "official"] = "pooled-cv"
     folds: int = Field(default=5, ge=2, le=100)
     repeats: int = Field(default=1, ge=1, le=1000)
-    grouped: bool = False  # no group (lesion, patient) on both sides of a fold
+    # no group (lesion, patient) on both sides of a fold; near-duplicates: groups found by looks, where none are known
+    grouped: bool | Literal["near-duplicates"] = False
 
     @model_validator(mode="after")
     def _official_is_one_split(self) -> Protocol:

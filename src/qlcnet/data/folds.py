@@ -41,7 +41,8 @@ def make_folds(images: Images, task: Task, seed: int) -> FoldTable:
     """Fold the images of a task as its protocol says; the same arguments give the same table.
 
     pooled-cv: stratified k folds over all images; train-cv: over the training and validation part, the test part
-    scored beside; grouped: no group on both sides of a fold. official: the set's own split as fold 0.
+    scored beside; grouped: no group of `images` on both sides of a fold (with_near_duplicates_as_groups makes some).
+    official: the set's own split as fold 0.
     `images_per_class` first draws a subset (see `draw_subset`). Repeat 0 shuffles with the seed itself, as
     scikit-learn's StratifiedKFold(k, shuffle=True, random_state=seed) does on labels in the order of the images;
     further repeats with seeds derived from it. Raises DataError naming classes that are too small.
@@ -51,9 +52,9 @@ def make_folds(images: Images, task: Task, seed: int) -> FoldTable:
         raise DataError(
             "protocol.grouped is true, but the set has no groups; give them with a source of kind npz or "
             "folder: `groups: {path: <a CSV with one row an image>, column: <its column that names the group>, id: "
-            "<that of the images' names>}`"
+            "<that of the images' names>}`; or write `grouped: near-duplicates`"
         )
-    if protocol.grouped and images.groups is not None and len(np.unique(images.groups)) == len(images.groups):
+    if protocol.grouped is True and images.groups is not None and len(np.unique(images.groups)) == len(images.groups):
         raise DataError(
             "protocol.grouped is true, but each group holds one image, so that it means nothing: is `groups.column` "
             "the column that names the lesion or the patient?"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -40,19 +39,6 @@ def on_both_sides(codes: np.ndarray, splits: Iterable[tuple[np.ndarray, np.ndarr
         images.update(scored_here[hit].tolist())
         scored.update(scored_here.tolist())
     return BothSides(len(shared), len(images), len(scored))
-
-
-def copy_codes(images: np.ndarray) -> np.ndarray:
-    """A code an image, int64 (N,), equal where every pixel is: 0.5 s for 60,000 of 32 x 32 x 3.
-
-    images: uint8 (N, H, W, C), also memory-mapped. A copy that was shifted, scaled or compressed anew has another code.
-    """
-    first: dict[bytes, int] = {}
-    codes = np.empty(len(images), np.int64)
-    for i, image in enumerate(images):
-        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-        codes[i] = first.setdefault(digest, i)
-    return codes
 
 
 def contradictions(codes: np.ndarray, labels: np.ndarray) -> int:

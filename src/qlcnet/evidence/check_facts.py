@@ -16,6 +16,7 @@ class CheckedTask:
     contradictions: images whose copy carries another label. members: scored images of each class. units: groups of each
     class among them, None where no groups are known. least: the fewest members of each class that one fit scored.
     images: of the whole set. used: of them. limit: `images_per_class`, None where all were to be used.
+    near_duplicates: chains of them on both sides of a fit, None where groups are known or images too small to tell.
     """
 
     name: str
@@ -29,6 +30,7 @@ class CheckedTask:
     images: int
     used: int
     limit: int | None
+    near_duplicates: BothSides | None = None
 
 
 @dataclass(frozen=True)

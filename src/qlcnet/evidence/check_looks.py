@@ -56,6 +56,21 @@ def look_at_copies(facts: StudyFacts) -> Looked:
     return "passed", f"No scored image is pixel by pixel equal to one that the same fit was trained on.{unseen}"
 
 
+def look_at_near_duplicates(facts: StudyFacts) -> Looked:
+    known = {task.name: task.near_duplicates for task in facts.tasks if task.near_duplicates is not None}
+    if not known:
+        return "not applicable", "Groups of every task are known, or its images are too small to tell."
+    leaks = [
+        f"{name}: {both.images:,} of {both.scored:,} scored images ({both.share:.2%}) have a near-duplicate in the "
+        "training part of a fit that scores them"
+        for name, both in known.items()
+        if both.units
+    ]
+    if leaks:
+        return "issue", f"{'; '.join(leaks)}. No groups are known: the pairs are shown under Near-duplicates."
+    return "passed", f"No near-duplicates of {_some(list(known))} are both trained on and scored in a fit."
+
+
 def look_at_declared(facts: StudyFacts) -> Looked:
     if facts.models < 2:
         return "not applicable", "The study has one model: nothing is compared."

@@ -114,4 +114,10 @@ CHECKS = (
         "A model and its control that were trained otherwise, or differ in neck or fusion: the quantum is not alone.",
         check_looks.look_at_equal_twins,
     ),
+    Check(
+        "QLC013",
+        "Near-duplicates on both sides of a fold",
+        "Images that look the same, of a set whose groups are not known: one is trained on, the other scored.",
+        check_looks.look_at_near_duplicates,
+    ),
 )

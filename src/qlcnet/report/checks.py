@@ -32,7 +32,7 @@ def findings_of(
 
 
 def facts_of(study: Study, declared: Declared | None = None, verdicts: Mapping[str, int] | None = None) -> StudyFacts:
-    """All that the checks look at. Most of the time goes into finding copies: see `copy_codes`."""
+    """All that the checks look at. Most of the time goes into finding copies and near-duplicates."""
     failed = {
         f"{task.name}/{backbone}/{model}": len(reasons)
         for task in study.tasks.values()
@@ -58,7 +58,7 @@ def _task(task: TaskResults) -> CheckedTask:
     labels = images.labels[task.scored]
     oof = next(iter(task.results.values())).oof
     in_fits = [np.bincount(oof.of_fit(*split).target, minlength=classes) for split in oof.splits]
-    units = None
+    units, near = None, task.near_duplicates
     if images.groups is not None:
         units = tuple(len(np.unique(images.groups[task.scored[labels == k]])) for k in range(classes))
     return CheckedTask(
@@ -73,14 +73,15 @@ def _task(task: TaskResults) -> CheckedTask:
         len(images),
         len(task.used),
         task.task.images_per_class,
+        None if near is None else on_both_sides(near.groups, splits_of(task)),
     )
 
 
 def _both_sides(task: TaskResults, codes: np.ndarray) -> BothSides:
-    return on_both_sides(codes, _splits(task))
+    return on_both_sides(codes, splits_of(task))
 
 
-def _splits(task: TaskResults) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def splits_of(task: TaskResults) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """What each fit was trained and scored on: the validation part of the official split is only watched."""
     for repeat in task.folds.repeats:
         for fold in task.folds.folds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qlcnet.report.plots import shorten
@@ -31,17 +32,21 @@ def examples(task: TaskResults, per_class: int) -> Figure:
         )
         start = (k % rows) * blocks * per_class + (k // rows) * per_class
         for i, index in enumerate(shown):
-            image = np.asarray(task.images.images[index])
-            step = -(-max(image.shape[:2]) // LARGEST)
-            image = image[::step, ::step]
-            grey = image.shape[2] == 1
-            axes[start + i].imshow(
-                image[:, :, 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="none"
-            )
+            draw_image(axes[start + i], np.asarray(task.images.images[index]))
         axes[start].text(
             -0.12, 0.5, shorten(name, 26), transform=axes[start].transAxes, ha="right", va="center", fontsize=9
         )
     return figure
+
+
+def draw_image(axes: Axes, image: np.ndarray) -> None:
+    """A uint8 image (H, W, 1 or 3), thinned to LARGEST pixels a side."""
+    step = -(-max(image.shape[:2]) // LARGEST)
+    image = image[::step, ::step]
+    grey = image.shape[2] == 1
+    axes.imshow(
+        image[:, :, 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="none"
+    )
 
 
 def class_counts(task: TaskResults) -> Figure:

@@ -75,7 +75,8 @@ def _groups(task: TaskResults) -> str:
     # of sets that were fetched before this was noted nothing is known
     matched = task.images.about.get("groups", {}).get("matched")
     how = ", rows taken to be in the order of the images: nothing in the file says so" if matched == BY_ORDER else ""
-    return f"{groups:,}, {kept}{how}"
+    found = " found as near-duplicates" if task.task.protocol.grouped == "near-duplicates" else ""
+    return f"{groups:,}{found}, {kept}{how}"
 
 
 def setup(context: Context) -> list[Block]:

@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from qlcnet.config import Input, Params, Task
 from qlcnet.data.channel_card import FUNCTION, ChannelCard
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
+from qlcnet.data.near_duplicates import SMALLEST, NearDuplicates, copy_codes, find_near_duplicates
 from qlcnet.declarations import digest_of, last_of
-from qlcnet.evidence.both_sides import copy_codes
 from qlcnet.evidence.check_facts import CheckedSearch
 from qlcnet.evidence.oof import OOFTable
 from qlcnet.fit.fold_folder import CONFIG, FILES, HISTORY, PREDICTIONS, fold_path, read_config, read_history
@@ -101,6 +101,14 @@ class TaskResults:
         """A code an image of the set, (N,), equal where every pixel is."""
         return copy_codes(self.images.images)
 
+    @cached_property
+    def near_duplicates(self) -> NearDuplicates | None:
+        """Of the set; None where groups are known, which say more, and where images are too small to tell."""
+        known = self.images.groups is not None and self.task.protocol.grouped != "near-duplicates"
+        if known or min(self.images.images.shape[1:3]) < SMALLEST:
+            return None
+        return find_near_duplicates(self.images.images)
+
     @property
     def is_grouped(self) -> bool:
         """Whether no group stands on both sides of a fold."""
@@ -179,6 +187,8 @@ def _fits_before(params: Params, project: Project) -> int | None:
 def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults:
     project = Project(root)
     images, folds = ImageSet.load(project.raw(name)), FoldTable.read(project.folds(name))
+    if task.protocol.grouped == "near-duplicates":
+        images = _with_groups_of(folds, images)
     quanvolved = project.channels(name)
     cards, circuits, functions = {}, {}, {}
     for stored in dict.fromkeys(one for model in params.models.values() for one in model.stored):
@@ -206,6 +216,17 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
         raise StudyError(f"no model of task {name} has all of its fits, so that there is nothing to report: {first}")
     shown = preview if preview.is_file() else None
     return TaskResults(name, task, images, folds, cards, circuits, functions, shown, results, failed)
+
+
+def _with_groups_of(folds: FoldTable, images: ImageSet) -> ImageSet:
+    """Groups that `split` found, of which only the fold table knows; images that it leaves out stand alone."""
+    if folds.group is None:
+        return images
+    groups = np.arange(len(images)) + int(folds.group.max()) + 1
+    groups[folds.index] = folds.group
+    grouped = replace(images, groups=groups)
+    grouped.__dict__["digest"] = images.digest  # known from disk, and of the same images
+    return grouped
 
 
 def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: Params, results: Path) -> ModelResults:

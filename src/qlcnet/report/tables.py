@@ -1,4 +1,4 @@
-"""CSV tables for other programs: summary, classes, confusion counts, folds, history, checks, and DVC's curves."""
+"""CSV tables for other programs: summary, classes, confusion, folds, history, checks, near-duplicates, DVC's curves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qlcnet.evidence.summary import ModelSummary
 from qlcnet.report.checks import check_records
 from qlcnet.report.content import Context
 from qlcnet.report.difference_tables import claim_records, comparison_records
+from qlcnet.report.duplicates_section import near_duplicate_records
 from qlcnet.report.study import ModelResults, Study
 from qlcnet.report.summary import class_labels, limits, model_entry, rounded
 
@@ -34,6 +35,7 @@ def csv_tables(context: Context) -> dict[str, str]:
         "comparisons.csv": as_csv(comparison_records(context.differences)),
         "claims.csv": as_csv(claim_records(context.differences)),
         "checks.csv": as_csv(check_records(context)),
+        "near-duplicates.csv": as_csv(near_duplicate_records(context)),
     }
 
 

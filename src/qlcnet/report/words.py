@@ -14,6 +14,7 @@ def protocol_words(protocol: Protocol) -> str:
     else:
         words = f"stratified {protocol.folds}-fold cross-validation"
         words = f"grouped {words}" if protocol.grouped else words
+        words += ", near-duplicates as groups," if protocol.grouped == "near-duplicates" else ""
         words += " of all images" if protocol.kind == "pooled-cv" else " of the training part, test part scored beside"
     return words + (f", {protocol.repeats} repeats" if protocol.repeats > 1 else "")
 
