@@ -114,4 +114,10 @@ CHECKS = (
         "A model and its control that were trained otherwise, or differ in neck or fusion: the quantum is not alone.",
         check_looks.look_at_equal_twins,
     ),
+    Check(
+        "QLC013",
+        "Dead and duplicate channels",
+        "Added channels that are constant, or repeat another or the image: there are fewer of them than is said.",
+        check_looks.look_at_idle_channels,
+    ),
 )
