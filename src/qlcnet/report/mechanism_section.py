@@ -54,7 +54,8 @@ def _sets(sets: list[Named]) -> Table:
     images = max(found.images for _, found in sets)
     caption = (
         f"Of up to {images} images, evenly spaced. Effective rank: exp of the entropy of the eigenvalues of the "
-        "channels' correlation matrix; added directions: that of image and channels, less the image's (below 0: they repeat it). "
+        "channels' correlation matrix; added directions: that of image and channels, "
+        "less the image's (below 0: they repeat it). "
         "Duplicates: "
         "pairs of channels that are equal but for scale, and channels that are a pixel. Not linear: mean 1 − R² of a "
         f"regression on the pixels of the 2 x 2 patch (linear: R² from {LINEAR}). High frequencies: share of the power "
