@@ -57,7 +57,7 @@ def test_folder_holds_channels_cards_and_preview(made: Path) -> None:
     assert sorted(p.name for p in made.iterdir()) == sorted([*CIRCUITS, "preview.png"])
     beside = {p.name for p in made.parent.iterdir()} - {"spots"}
     assert not {name for name in beside if not name.endswith(".lock")}
-    files = ["card.json", "channels.npy", "circuit.json", "circuit.qasm"]
+    files = ["card.json", "channels.npy", "circuit.json", "circuit.qasm", "mechanism.json"]
     for name in CIRCUITS:
         assert sorted(p.name for p in (made / name).iterdir()) == files
 
@@ -177,7 +177,7 @@ def test_a_file_is_stored_as_it_is(
     card = ChannelCard.read(out)
     made = Made(stored.shape, Decode(1.0, 0.0), None, card.digest, Evaluations(0, 0))
     assert card == ChannelCard("mine", "file", ImageSet.load(raw).digest, recipe_of(section), *made)
-    assert sorted(p.name for p in out.iterdir()) == ["card.json", "channels.npy"]
+    assert sorted(p.name for p in out.iterdir()) == ["card.json", "channels.npy", "mechanism.json"]
     assert (out.parent / "preview.png").is_file()
     assert channels._shown(out, [0, 2]).limits == (stored[[0, 2]].min(), stored[[0, 2]].max())
     monkeypatch.setattr(storage, "CHUNK_BYTES", 1000)

@@ -13,6 +13,7 @@ from qlcnet.config import ParamsError, parse_params
 from qlcnet.config.checks import CheckCode
 from qlcnet.evidence.both_sides import BothSides
 from qlcnet.evidence.check_facts import (
+    CheckedChannels,
     CheckedFit,
     CheckedModel,
     CheckedSearch,
@@ -35,6 +36,7 @@ GOOD = StudyFacts(
     (TASK,), (FIT, FIT), 4, (CheckedModel("head"), CheckedModel("hybrid")),
     {"AMD": 2}, Declared(2, 0), {"better": 1, "equivalent": 1},
     (CheckedSearch("moles/lcnet_050/head", 20, (SearchedSetting("learning_rate", 1e-3, 1e-4, 1e-2, True),)),),
+    channels=(CheckedChannels("moles/ry", 4, 0, 0, 0),),
 )  # fmt: skip
 
 
@@ -81,6 +83,11 @@ def test_a_good_study_passes_all() -> None:
         ("QLC008", {"tasks": (replace(TASK, units=(90, 29)),)}, "moles, malign: 29 groups"),
         ("QLC008", {"tasks": (replace(TASK, units=None, members=(150, 29)),)}, "moles, malign: 29 images"),
         ("QLC008", {"tasks": (replace(TASK, least=(30, 4)),)}, "malign: 4 images in one fit"),
+        (
+            "QLC014",
+            {"channels": (CheckedChannels("moles/ry", 4, 1, 2, 0),)},
+            "moles/ry: of 4 channels 1 constant, 2 pairs",
+        ),
         ("QLC010", {"tasks": (replace(TASK, used=120, limit=60),)}, "120 of 200 images, at most 60"),
         ("QLC011", {"failed": {"moles/lcnet_050/head": 2}}, r"moles/lcnet_050/head \(2 fits\)"),
     ],

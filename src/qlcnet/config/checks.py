@@ -11,6 +11,6 @@ from pydantic import Field
 
 CheckCode = Literal[
     "QLC001", "QLC002", "QLC003", "QLC004", "QLC005", "QLC006", "QLC007", "QLC008", "QLC009", "QLC010", "QLC011",
-    "QLC012", "QLC013",
+    "QLC012", "QLC013", "QLC014",
 ]  # fmt: skip
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qlcnet.config import QUBITS, WORDS, Channels, Circuit, Controls, Params, canonical, fingerprint
 from qlcnet.data.channel_card import ARRAY, CIRCUIT, ChannelCard, Made
@@ -22,6 +23,7 @@ from qlcnet.data.channels_of_controls import (
     polynomials_still_made,
 )
 from qlcnet.data.imageset import ImageSet
+from qlcnet.data.mechanism import MECHANISM, Mechanism, mechanism_of, patches_behind, sample_of
 from qlcnet.data.preview import Shown, choose_examples, draw_preview
 from qlcnet.data.search_path import Fetcher
 from qlcnet.data.sharing import is_whole, link_files, recipe_of
@@ -82,9 +84,12 @@ def make_channels(
             if shared and would_be_made(shared / name, order, images.digest):
                 link_files(shared / name, folder / name)
                 log.info("channels %s: those of %s", name, shared.name)
-                continue
-            made = MAKERS[kind_of(section)].make(order, folder / name)
-            ChannelCard(name, kind_of(section), images.digest, recipe_of_channels(order), *made).write(folder / name)
+            else:
+                made = MAKERS[kind_of(section)].make(order, folder / name)
+                card = ChannelCard(name, kind_of(section), images.digest, recipe_of_channels(order), *made)
+                card.write(folder / name)
+            if not (folder / name / MECHANISM).is_file():
+                mechanism_in(folder / name, order).write_mechanism(folder / name)
         if sections:
             _write_preview(images, list(sections), folder)
 
@@ -134,13 +139,33 @@ def _write_preview(images: ImageSet, names: list[str], folder: Path) -> None:
 
 
 def _shown(folder: Path, rows: list[int]) -> Shown:
-    """Decoded channels of some images; of those with fresh shots the expectation values that are drawn around."""
+    """Channels of some images, and the values between which they are drawn."""
     card = ChannelCard.read(folder)
+    values = _decoded(folder, card, rows)
+    limits = (-1.0, 1.0) if card.kind == CIRCUIT else (float(values.min()), float(values.max()))
+    return Shown(values, limits)
+
+
+def _decoded(folder: Path, card: ChannelCard, rows: list[int]) -> NDArray[np.float32]:
+    """Decoded channels of some images; of those with fresh shots the expectation values that are drawn around."""
     stored = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False)
     values = np.stack([stored[row] for row in rows]).astype(np.float32)
     values = values * np.float32(card.decode.scale) + np.float32(card.decode.offset)
     if card.shots is not None:
         at = [all_words(QUBITS).index(word) for word in single_words(QUBITS)]
         values = values.reshape(*values.shape[:3], -1, WORDS)[..., at].reshape(*values.shape[:3], -1)
-    limits = (-1.0, 1.0) if card.kind == CIRCUIT else (float(values.min()), float(values.max()))
-    return Shown(values, limits)
+    return values
+
+
+def mechanism_in(folder: Path, order: Order) -> Mechanism:
+    """What the channels of a folder hold that their images do not, on a fixed sample."""
+    card = ChannelCard.read(folder)
+    rows = sample_of(card.shape)
+    values = _decoded(folder, card, rows)
+    dtype = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False).dtype
+    largest = float(np.abs(values).max())
+    step = abs(card.decode.scale) if dtype.kind in "iu" else float(np.finfo(dtype).eps) * largest
+    circuit = order.circuit or (order.section if isinstance(order.section, Circuit) else None)
+    laid = (circuit.stride, circuit.padding) if circuit else ()
+    images = np.stack([order.images[row] for row in rows])
+    return mechanism_of(images, values, step, patches_behind(images.shape[1:3], card.shape[1:3], *laid))

@@ -59,6 +59,17 @@ class CheckedModel:
 
 
 @dataclass(frozen=True)
+class CheckedChannels:
+    """A set of stored channels of a task, `task/name`: how many; constant; pairs that repeat; that repeat the image."""
+
+    name: str
+    channels: int
+    dead: int
+    duplicates: int
+    of_image: int
+
+
+@dataclass(frozen=True)
 class Declared:
     """Comparisons that params.yaml declares. fits_before: fits that existed when it last changed, None: not known."""
 
@@ -92,7 +103,7 @@ class StudyFacts:
 
     models: how many the study has. quantum: those with a quantum part.
     machines: number of fits by kind of CPU or accelerator. verdicts: comparisons by verdict, None where none was made.
-    failed: fits that raised, by the model that is left out for them.
+    failed: fits that raised, by the model that is left out for them. channels: stored ones that were measured.
     """
 
     tasks: tuple[CheckedTask, ...]
@@ -104,3 +115,4 @@ class StudyFacts:
     verdicts: Mapping[str, int] | None = None
     searches: tuple[CheckedSearch, ...] = ()
     failed: Mapping[str, int] = field(default_factory=dict)
+    channels: tuple[CheckedChannels, ...] = ()

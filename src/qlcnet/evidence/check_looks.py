@@ -156,6 +156,23 @@ def look_at_equal_twins(facts: StudyFacts) -> Looked:
     return "passed", "Twins differ in the quantum part alone: same inputs, neck, training and place on the image."
 
 
+def look_at_idle_channels(facts: StudyFacts) -> Looked:
+    if not facts.channels:
+        return (
+            "not applicable",
+            "No stored channels were measured: there are none, or `qlcnet quanvolve` made them before.",
+        )
+    idle = [
+        f"{one.name}: of {_counted(one.channels, 'channel')} {one.dead} constant, "
+        f"{_counted(one.duplicates, 'pair')} equal but for scale, {one.of_image} a pixel of the image"
+        for one in facts.channels
+        if one.dead or one.duplicates or one.of_image
+    ]
+    if idle:
+        return "issue", f"Added channels that add nothing: {_some(idle)}."
+    return "passed", f"No dead or duplicate channel in {_counted(len(facts.channels), 'set')} of added channels."
+
+
 def look_at_few(facts: StudyFacts) -> Looked:
     found = []
     for task in facts.tasks:

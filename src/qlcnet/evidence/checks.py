@@ -120,4 +120,10 @@ CHECKS = (
         "Images that look the same, of a set whose groups are not known: one is trained on, the other scored.",
         check_looks.look_at_near_duplicates,
     ),
+    Check(
+        "QLC014",
+        "Dead and duplicate channels",
+        "Added channels that are constant, or repeat another or the image: there are fewer of them than is said.",
+        check_looks.look_at_idle_channels,
+    ),
 )

@@ -15,6 +15,7 @@ from qlcnet.config import Backbone, FileChannels, Params, Section, canonical
 from qlcnet.cost.room import most_memory
 from qlcnet.cost.workload import CountNetworks, NetworkKind, TaskShape, Work, count_sizes
 from qlcnet.data.channel_card import CARD, FUNCTION
+from qlcnet.data.mechanism import MECHANISM
 from qlcnet.fit.code import LOADED
 from qlcnet.fit.fold_folder import path_in_task
 from qlcnet.fit.identity import NOT_A_SETTING, Identity, numerics_of, rows_of, seeds_of, settings_of, words_of
@@ -227,7 +228,9 @@ def _shown_digests(root: Path, task: str) -> dict[str, str]:
     paths = DataPaths.of(root, task)
     shown = [
         paths.raw / "about.json",
-        *sorted(path for name in (CARD, "circuit.json", FUNCTION) for path in paths.quanvolved.glob(f"*/{name}")),
+        *sorted(
+            path for name in (CARD, "circuit.json", FUNCTION, MECHANISM) for path in paths.quanvolved.glob(f"*/{name}")
+        ),
         paths.quanvolved / "preview.png",
     ]
     return {

@@ -12,7 +12,7 @@ import numpy as np
 from qlcnet.config import Params
 from qlcnet.config.controls import quantum_models, twins_in
 from qlcnet.evidence.both_sides import BothSides, contradictions, on_both_sides
-from qlcnet.evidence.check_facts import CheckedFit, CheckedModel, CheckedTask, Declared, StudyFacts
+from qlcnet.evidence.check_facts import CheckedChannels, CheckedFit, CheckedModel, CheckedTask, Declared, StudyFacts
 from qlcnet.evidence.check_looks import State
 from qlcnet.evidence.checks import CHECKS, Finding, run_checks
 from qlcnet.evidence.metrics import mean_of_defined, predicted_classes, recall_per_class
@@ -50,6 +50,11 @@ def facts_of(study: Study, declared: Declared | None = None, verdicts: Mapping[s
         verdicts,
         study.searches,
         failed,
+        tuple(
+            CheckedChannels(f"{task.name}/{name}", len(m.sd), len(m.dead), len(m.duplicates), len(m.of_image))
+            for task in study.tasks.values()
+            for name, m in task.mechanisms.items()
+        ),
     )
 
 

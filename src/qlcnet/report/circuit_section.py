@@ -8,6 +8,7 @@ from typing import Any
 
 from qlcnet.config import QUBITS, Circuit, Head, Noise
 from qlcnet.report.content import Block, Cell, Code, Context, Details, Heading, Note, Picture, Table, Text, count
+from qlcnet.report.mechanism_section import mechanism
 from qlcnet.report.study import TaskResults
 from qlcnet.report.words import counted, join_words
 
@@ -31,7 +32,7 @@ def circuits(context: Context) -> list[Block]:
         if task.preview is not None and task.cards:
             caption = f"{task.name}: images and the channels that were made of them."
             blocks.append(Picture(f"{task.name}-quanvolution", task.preview, caption))
-    return [*blocks, *_heads(context)]
+    return [*blocks, *mechanism(context.study), *_heads(context)]
 
 
 def _circuit(context: Context, name: str, tasks: list[TaskResults]) -> list[Block]:

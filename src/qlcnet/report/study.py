@@ -17,6 +17,7 @@ from qlcnet.config import Input, Params, Task
 from qlcnet.data.channel_card import FUNCTION, ChannelCard
 from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.imageset import ImageSet
+from qlcnet.data.mechanism import MECHANISM, Mechanism
 from qlcnet.data.near_duplicates import SMALLEST, NearDuplicates, copy_codes, find_near_duplicates
 from qlcnet.declarations import digest_of, last_of
 from qlcnet.evidence.check_facts import CheckedSearch
@@ -72,6 +73,7 @@ class TaskResults:
     cards: dict[str, ChannelCard]  # of stored channels that models read, by name
     circuits: dict[str, dict[str, Any]]  # circuit.json by name, of those that circuits made
     functions: dict[str, dict[str, Any]]  # function.json by name, of controls that are functions of a patch
+    mechanisms: dict[str, Mechanism]  # by name, of what `quanvolve` measured on a sample
     preview: Path | None
     results: dict[tuple[str, str], ModelResults]
     failed: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # models with fits that raised: why
@@ -190,7 +192,7 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
     if task.protocol.grouped == "near-duplicates":
         images = _with_groups_of(folds, images)
     quanvolved = project.channels(name)
-    cards, circuits, functions = {}, {}, {}
+    cards, circuits, functions, mechanisms = {}, {}, {}, {}
     for stored in dict.fromkeys(one for model in params.models.values() for one in model.stored):
         try:
             cards[stored] = ChannelCard.read(quanvolved / stored)
@@ -198,6 +200,8 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
                 circuits[stored] = json.loads((quanvolved / stored / "circuit.json").read_text(encoding="utf-8"))
             elif (function := quanvolved / stored / FUNCTION).is_file():
                 functions[stored] = json.loads(function.read_text(encoding="utf-8"))
+            if (quanvolved / stored / MECHANISM).is_file():  # not there in what was made before it was measured
+                mechanisms[stored] = Mechanism.read_mechanism(quanvolved / stored)
         except FileNotFoundError:
             what = f"{'circuit' if stored in params.circuits else 'channel'} {stored} of task {name}"
             raise StudyError(f"{what} is missing: run `qlcnet quanvolve {name}`, or `dvc repro`") from None
@@ -215,7 +219,7 @@ def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults
         first = next(iter(failed.values()))[0]
         raise StudyError(f"no model of task {name} has all of its fits, so that there is nothing to report: {first}")
     shown = preview if preview.is_file() else None
-    return TaskResults(name, task, images, folds, cards, circuits, functions, shown, results, failed)
+    return TaskResults(name, task, images, folds, cards, circuits, functions, mechanisms, shown, results, failed)
 
 
 def _with_groups_of(folds: FoldTable, images: ImageSet) -> ImageSet:
