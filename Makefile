@@ -1,4 +1,4 @@
-# Everything a person types: setup, repro, test, lint, ui, bench. `make repro` on a fresh clone needs Python 3.11+, git, make.
+# Everything a person types: setup, repro, test, soak, lint, ui, bench. `make repro` on a fresh clone needs Python 3.11+, git, make.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export MLFLOW_DISABLE_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup repro test lint ui bench lock upgrade
+.PHONY: help setup repro test soak lint ui bench lock upgrade
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ repro: setup ## run the study of params.yaml (only what is not up to date)
 
 test: setup ## the tests
 	pytest --numprocesses 2 --dist loadfile
+
+soak: setup ## longer tests
+	pytest -m soak
 
 lint: setup ## ruff, mypy, and no mark that a merge left
 	@! git grep -nE '^(<{7}|>{7}) ' -- ':!*.md.html' || (echo 'marks of a merge are left' && false)
