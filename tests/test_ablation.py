@@ -30,8 +30,8 @@ def test_the_ablation_runs_whole(tmp_path: Path, shared_data: Path) -> None:
     answers = summary["evidence"]["dermamnist-rebuilt"]["answers"]
     assert {answer.partition(":")[0] for answer in answers} >= {"quanv", "quantum", "hybrid", "quanv-entangled"}
     assert "up to date" in run("dvc", "repro", cwd=tmp_path, **environment)
+    folder = tmp_path / "results/folds/dermamnist-rebuilt/lcnet_050"
     quantum, sine = (
-        (tmp_path / f"results/folds/dermamnist-rebuilt/lcnet_050/{model}/repeat-0/fold-0/predictions.safetensors").read_bytes()
-        for model in ("quantum", "sine")
+        (folder / model / "repeat-0/fold-0/predictions.safetensors").read_bytes() for model in ("quantum", "sine")
     )
     assert quantum == sine
