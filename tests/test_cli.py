@@ -61,7 +61,7 @@ def test_no_command_prints_help_and_fails(capsys: pytest.CaptureFixture[str]) ->
         (["train", "digits"], "qlcnet fetch digits"),
         (["train", "digits", "--workers", "many"], "neither `auto` nor a number"),
         (["study", "use"], "which one?"),
-        (["study", "use", "imagenet"], "no study 'imagenet'; there are: breastmnist"),
+        (["study", "use", "imagenet"], "no study 'imagenet'; there are: ablation, breastmnist"),
         (["store", "export"], "name an archive"),
         (["store", "import", "no.tar"], "no.tar"),
         (["track", "ui", "--port", "99999"], "--port 99999: ports go from 1 to 65535; choose another one"),

@@ -86,7 +86,7 @@ def test_a_control_has_the_card_and_the_shape_of_its_circuit(raw: Path, made: Pa
     assert (card.shots, card.evaluations) == (None, Evaluations(0, 0)), "no circuit runs"
     cards = [json.loads((made / of / name / "card.json").read_text()) for name in (kind, of)]
     assert cards[0].keys() == cards[1].keys()
-    files = ["card.json", "channels.npy", *FILES[section.kind]]
+    files = ["card.json", "channels.npy", *FILES[section.kind], "mechanism.json"]
     assert sorted(path.name for path in folder.iterdir()) == files
     expected = Decode(2 / 255, -1.0) if section.kind == "noise" else Decode(1.0, 0.0)
     assert (card.decode, stored(folder).dtype) == (expected, "uint8" if section.kind == "noise" else "float16")

@@ -246,5 +246,7 @@ def test_channels_that_are_others_are_made_again(made: Path, change: Callable[[P
     alone = bytes_below(second)
     change(first)
     quanvolve("second", make_params(made), made)
-    assert linked(second, first) == {"mine/card.json", "mine/channels.npy"}, "of those that are as they should"
+    assert linked(second, first) == {f"mine/{file}" for file in ("card.json", "channels.npy", "mechanism.json")}, (
+        "of those that are as they should"
+    )
     assert bytes_below(second) == alone

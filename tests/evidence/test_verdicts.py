@@ -7,7 +7,7 @@ import pytest
 
 from qlcnet.config import Evidence
 from qlcnet.evidence.comparison import NotComparable, check_paired, compare, fold_scores
-from qlcnet.evidence.families import compare_task, matrix
+from qlcnet.evidence.families import MOST_MODELS, compare_task, matrix
 from qlcnet.evidence.limits import TooFew
 from qlcnet.evidence.metrics import metrics_of
 from qlcnet.evidence.resampled import Design, PairedT
@@ -136,13 +136,22 @@ def test_without_a_declaration_nothing_is_primary():
 def test_twins_stand_outside_of_every_family():
     scores = study({"hybrid": 0.0, "sine": 0.0})
     pairs = declared(("hybrid", "classical"), ("hybrid", "sine"))
-    found = compare_task(scores, pairs, twins=[frozenset(("hybrid", "sine"))])
+    found = compare_task(scores, pairs, alike=[frozenset(("hybrid", "sine"))])
     assert [len(family.lines) for family in found.of("primary")] == [1, 1, 2]
     assert {(line.contrast.a, line.contrast.b) for family in found.of("A/A") for line in family.lines} == {
         ("sine", "hybrid")
     }
     exploratory = [line.contrast for family in found.of("exploratory") for line in family.lines]
     assert not [contrast for contrast in exploratory if {contrast.a, contrast.b} == {"hybrid", "sine"}]
+
+
+def test_of_many_models_pairs_with_the_first_and_those_of_interest_are_compared():
+    scores = study({f"model-{number}": 0.0 for number in range(MOST_MODELS)})
+    twins = [frozenset(("model-2", "model-5"))]
+    found = compare_task(scores, declared(("model-1", "model-3")), of_interest=twins)
+    pairs = {frozenset((line.contrast.a, line.contrast.b)) for f in found.of("exploratory") for line in f.lines}
+    with_first = {frozenset(("classical", f"model-{number}")) for number in range(MOST_MODELS)}
+    assert pairs == {*with_first, *twins, frozenset(("model-1", "model-3"))}, "the declared pair in other metrics"
 
 
 def test_a_declared_model_without_fits_is_refused_and_counts():
