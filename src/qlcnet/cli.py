@@ -90,7 +90,26 @@ def build_parser() -> argparse.ArgumentParser:
         help="these fits alone, kept for the whole run: lcnet_050/hybrid/repeat-0/fold-0, or '*/hybrid/*/fold-0'",
     )
 
-    _command(parsers, "report", "metrics, tables, figures and the HTML report", "qlcnet report", commands.report)
+    report = _command(
+        parsers,
+        "report",
+        "metrics, tables, figures and the HTML report",
+        "qlcnet report --from docs/results/demo --out /tmp/demo",
+        commands.report,
+    )
+    report.add_argument(
+        "--from", dest="source", type=Path, metavar="FOLDER", help="of a published study, without data and fits"
+    )
+    report.add_argument("--out", type=Path, metavar="FOLDER", help="with --from: where to (default: results/from-NAME)")
+
+    publish = _command(
+        parsers,
+        "publish",
+        "write docs/results/NAME from the study of params.yaml: small, without photographs, to be committed",
+        "qlcnet publish ablation",
+        commands.publish,
+    )
+    publish.add_argument("name", help="name of the folder; publishing again adds the repeats that are new")
 
     compare = _command(
         parsers,

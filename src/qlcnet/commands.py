@@ -93,6 +93,10 @@ def _workers(text: str | int) -> int | None:
 
 
 def report(options: argparse.Namespace) -> int:
+    if options.source is not None:
+        return _report_from(options)
+    if options.out is not None:
+        raise ValueError("report --out: goes with --from; without it the report is an output of DVC, in results/")
     from qlcnet.config import load_params
     from qlcnet.paths import Project
     from qlcnet.report import build_report
@@ -105,6 +109,26 @@ def report(options: argparse.Namespace) -> int:
         publish(project.root)
     except Exception as error:
         log.warning("the tracking store lacks the verdicts: %s; `qlcnet report` tries again", brief(error))
+    return 0
+
+
+def _report_from(options: argparse.Namespace) -> int:
+    from qlcnet.paths import Project
+    from qlcnet.publish import report_from
+
+    out = options.out or Project.find().results / f"from-{options.source.resolve().name}"
+    report_from(options.source, out)
+    print(out / "report.html")
+    return 0
+
+
+def publish(options: argparse.Namespace) -> int:
+    from qlcnet.config import load_params
+    from qlcnet.paths import Project
+    from qlcnet.publish import publish_study
+
+    project = Project.find()
+    print(publish_study(load_params(project.params), project.root, options.name))
     return 0
 
 

@@ -59,6 +59,11 @@ class Project:
         """The fold folders of finished fits, linked from the store: task/backbone/model/repeat-r/fold-k below it."""
         return self.results / "folds"
 
+    @property
+    def published(self) -> Path:
+        """Published studies, in git, a folder each."""
+        return self.root / "docs" / "results"
+
     # --- shared by all working trees ----------------------------------------------------------------------------
 
     @cached_property

@@ -61,7 +61,8 @@ def test_pairs_are_counted_drawn_and_listed(with_pairs: None, tmp_path: Path) ->
     context = Context(study, {}, NOTHING)
     section, page = next(one for one in SECTIONS if one.build is near_duplicates), Page()
     html = page.render("", [(section, section.build(context))])
-    without = near_duplicates(context, pictures=False)
+    hidden = params.model_copy(update={"report": params.report.model_copy(update={"pictures": False})})
+    without = near_duplicates(Context(replace(study, params=hidden), {}, NOTHING))
     assert not [block for block in without if isinstance(block, Plot)]
     rows = list(near_duplicate_records(context))
     assert sorted((row["image"], row["other"]) for row in rows) == [(i, 100 + i) for i in range(6)]

@@ -23,6 +23,7 @@ class Report(Section):
     """What the report shows."""
 
     title: str = "Does the quantum part help?"
+    pictures: bool = True  # false: nothing that shows pixels of a set, for one whose images may not be given on
     examples: int = Field(default=4, ge=1, le=16)  # images a class in the example figure
     mute: dict[CheckCode, Reason] = Field(default_factory=dict)  # checks that are no issue here, and why: it is printed
 

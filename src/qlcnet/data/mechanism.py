@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,15 @@ class Mechanism:
         write_synced(folder / MECHANISM, json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n")
 
     @classmethod
+    def from_json(cls, known: Mapping[str, Any]) -> Mechanism:
+        """What `asdict` gave, through JSON."""
+        return cls(**{key: _tuples(value) for key, value in known.items()})
+
+    @classmethod
     def read_mechanism(cls, folder: Path) -> Mechanism:
         """What `write_mechanism` wrote. Raises FileNotFoundError, DamagedError."""
         remedy = f"run `qlcnet quanvolve {folder.parent.name}`"
-        known = read_object(folder / MECHANISM, remedy, list(cls.__dataclass_fields__))
-        return cls(**{key: _tuples(value) for key, value in known.items()})
+        return cls.from_json(read_object(folder / MECHANISM, remedy, list(cls.__dataclass_fields__)))
 
 
 def sample_of(shape: tuple[int, ...]) -> list[int]:

@@ -29,7 +29,7 @@ def circuits(context: Context) -> list[Block]:
     for title, part in parts:
         blocks += [Heading(title), *part] if len(parts) <= MOST_OPEN else [Details(title, part, is_open=False)]
     for task in tasks:
-        if task.preview is not None and task.cards:
+        if context.study.params.report.pictures and task.preview is not None and task.cards:
             caption = f"{task.name}: images and the channels that were made of them."
             blocks.append(Picture(f"{task.name}-quanvolution", task.preview, caption))
     return [*blocks, *mechanism(context.study), *_heads(context)]

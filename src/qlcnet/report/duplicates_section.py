@@ -30,8 +30,8 @@ MEASURES = (
 )
 
 
-def near_duplicates(context: Context, pictures: bool = True) -> list[Block]:
-    """Of tasks whose groups are not known; none of them, no section. pictures: whether pairs are drawn."""
+def near_duplicates(context: Context) -> list[Block]:
+    """Of tasks whose groups are not known; none of them, no section."""
     found = [(task, task.near_duplicates) for task in context.study.tasks.values()]
     known = [(task, near) for task, near in found if near is not None]
     if not known:
@@ -52,7 +52,7 @@ def near_duplicates(context: Context, pictures: bool = True) -> list[Block]:
     ]
     for task, near in known:
         shown = np.flatnonzero(~near.copies & _used(task, near))[:MOST]
-        if pictures and len(shown):
+        if context.study.params.report.pictures and len(shown):
             caption = (
                 f"{task.name}: the {len(shown)} closest pairs that are not equal, with position, class, correlation."
             )

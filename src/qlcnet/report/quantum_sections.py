@@ -48,7 +48,7 @@ def is_it_the_quantum(context: Context) -> list[Block]:
                 "warning",
             )
             for one in of_task.parts.identities
-            if one.largest > ROUNDING
+            if one.largest > ROUNDING + context.study.rounding
         ]
     return blocks
 

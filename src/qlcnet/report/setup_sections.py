@@ -17,18 +17,12 @@ def data(context: Context) -> list[Block]:
     for name, task in context.study.tasks.items():
         blocks += [Heading(name)] if len(context.study.tasks) > 1 else []
         blocks.append(Table(["", ""], _origin_rows(context, task), f"{name}: origin and use.", sortable=False))
-        blocks.append(
-            Row(
-                [
-                    Plot(f"{name}-class-counts", data_plots.class_counts(task), f"{name}: images of each class."),
-                    Plot(
-                        f"{name}-examples",
-                        data_plots.examples(task, context.study.params.report.examples),
-                        f"{name}: examples of each class, as stored.",
-                    ),
-                ]
-            )
-        )
+        plots = [Plot(f"{name}-class-counts", data_plots.class_counts(task), f"{name}: images of each class.")]
+        report = context.study.params.report
+        if report.pictures:
+            figure = data_plots.examples(task, report.examples)
+            plots.append(Plot(f"{name}-examples", figure, f"{name}: examples of each class, as stored."))
+        blocks.append(Row(plots))
     return blocks
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -132,12 +132,14 @@ class Study:
     """Everything that a report is made from. searches: that models have their settings from, as far as known here.
 
     fits_before: fits of these models that there were when what is declared was first seen; None: not known.
+    rounding: most that a probability of a published study can differ by in models that are one function.
     """
 
     params: Params
     tasks: dict[str, TaskResults]
     searches: tuple[CheckedSearch, ...] = ()
     fits_before: int | None = None
+    rounding: float = 0.0
 
     def __iter__(self) -> Iterator[ModelResults]:
         return (model for task in self.tasks.values() for model in task.results.values())
@@ -173,22 +175,37 @@ def remove_unlisted(params: Params, results: Path) -> list[str]:
     return [folder.name for folder in folders]
 
 
-def read_study(params: Params, root: Path) -> Study:
-    """Read all that params.yaml lists. Raises StudyError, OOFError or DataError naming what is missing or stale."""
-    tasks = {name: _read_task(name, task, params, root) for name, task in params.datasets.items()}
-    return Study(params, tasks, searches_in_use(params, root), _fits_before(params, Project(root)))
+def read_study(params: Params, root: Path, repeats: Mapping[str, Collection[int]] | None = None) -> Study:
+    """Read all that params.yaml lists. Raises StudyError, OOFError or DataError naming what is missing or stale.
+
+    repeats: of these tasks alone, and of each these repeats alone; None: all.
+    """
+    of_task = dict.fromkeys(params.datasets) if repeats is None else repeats
+    tasks = {name: _read_task(name, params.datasets[name], params, root, of_task[name]) for name in of_task}
+    return Study(params, tasks, searches_in_use(params, root), fits_before(params, Project(root)))
 
 
-def _fits_before(params: Params, project: Project) -> int | None:
+def fits_before(params: Params, project: Project) -> int | None:
+    """Fits that there were when what is declared was first seen, by declarations.csv; None: it does not say."""
     last = [last_of(project.declarations, task) for task in params.datasets]
     digest = digest_of(params.evidence)
     found = [row.fits for row in last if row and row.digest == digest]
     return sum(found) if len(found) == len(last) else None
 
 
-def _read_task(name: str, task: Task, params: Params, root: Path) -> TaskResults:
+def _read_task(name: str, task: Task, params: Params, root: Path, repeats: Collection[int] | None) -> TaskResults:
     project = Project(root)
     images, folds = ImageSet.load(project.raw(name)), FoldTable.read(project.folds(name))
+    if repeats is not None:
+        rows = np.isin(folds.repeat, list(repeats))
+        folds = FoldTable(
+            folds.index[rows],
+            folds.label[rows],
+            None if folds.group is None else folds.group[rows],
+            folds.part[rows],
+            folds.repeat[rows],
+            folds.fold[rows],
+        )
     if task.protocol.grouped == "near-duplicates":
         images = _with_groups_of(folds, images)
     quanvolved = project.channels(name)
@@ -235,7 +252,6 @@ def _with_groups_of(folds: FoldTable, images: ImageSet) -> ImageSet:
 
 def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: Params, results: Path) -> ModelResults:
     protocol = params.datasets[task].protocol
-    settings = settings_of(backbone, params.backbones[backbone], params.models[model], params.training_of(model), None)
     fits = []
     for repeat in folds.repeats:
         for fold in folds.folds:
@@ -246,8 +262,7 @@ def _read_model(task: str, backbone: str, model: str, folds: FoldTable, params: 
             config = read_config(folder, ["settings"])
             if problem := problem_in(folder, (CONFIG, HISTORY, PREDICTIONS)):
                 raise StudyError(f"the fit {name} is damaged ({problem}): {remedy}")
-            changed = [key for key in settings if not _same_settings(config["settings"][key], settings[key])]
-            if changed:
+            if changed := changed_settings(config, params, backbone, model):
                 raise StudyError(f"the fit {name} was made with other settings ({', '.join(changed)}): {remedy}")
             rows = read_history(folder)
             if "files" in config:
@@ -278,6 +293,12 @@ def _check_history(folder: Path, last: dict[str, float], fit: str, remedy: str) 
     if count and abs(last.get("val_accuracy", hits / count) - hits / count) > 2.5 / count:
         stated = last["val_accuracy"]
         raise StudyError(f"{fit} has the accuracy {hits / count:.4f}, its history ends with {stated:.4f}: {remedy}")
+
+
+def changed_settings(config: dict[str, Any], params: Params, backbone: str, model: str) -> list[str]:
+    """Sections of a fit's settings that params.yaml has otherwise now."""
+    settings = settings_of(backbone, params.backbones[backbone], params.models[model], params.training_of(model), None)
+    return [key for key in settings if not _same_settings(config["settings"][key], settings[key])]
 
 
 def _same_settings(recorded: dict[str, Any], asked: dict[str, Any]) -> bool:
