@@ -13,11 +13,21 @@ import pytest
 import yaml
 
 from qlcnet.cli import main
+from qlcnet.evidence.metrics import metrics_of
 from qlcnet.paths import Project
 from qlcnet.publish import PublishError, publish_study, read_published, rebuild
 from qlcnet.publish.markdown import write_index
 from qlcnet.publish.repeats import read_task, repeat_file, write_task
-from qlcnet.publish.rounding import LARGEST_GAP, STEPS, from_planes, probabilities_of, steps_below, to_planes
+from qlcnet.publish.rounding import (
+    LARGEST_GAP,
+    STEPS,
+    TOLERANCE,
+    from_planes,
+    least_steps,
+    probabilities_of,
+    steps_below,
+    to_planes,
+)
 from qlcnet.report.study import read_study
 from tests.report.fold_folders import SMALL, make_params, make_study
 
@@ -265,9 +275,29 @@ def test_a_ratio_is_off_by_half_a_step() -> None:
     assert back.sum(1) == pytest.approx(np.ones(3000), abs=1e-6)
     ratio = (back / back.max(1, keepdims=True)) / (p / p.max(1, keepdims=True))
     near = p > 0.978 * p.max(1, keepdims=True)  # less than half a step: held apart by a whole one
-    assert np.abs(np.log2(ratio[~near])).max() <= 0.5 / STEPS + 1e-5
-    assert np.abs(np.log2(ratio[near])).max() <= 1 / STEPS + 1e-5
+    assert np.abs(np.log2(ratio[~near])).max() <= 0.5 / STEPS[0] + 1e-5
+    assert np.abs(np.log2(ratio[near])).max() <= 1 / STEPS[0] + 1e-5
     assert np.abs(back - p).max() < LARGEST_GAP
+
+
+def test_what_is_nearly_level_gets_finer_steps() -> None:
+    rng = np.random.default_rng(6)
+    target = rng.integers(0, 3, 600)
+    logits = rng.normal(scale=0.02, size=(600, 3))
+    logits[np.arange(600), target] += 0.02
+    level, spread = (np.exp(scale * logits) for scale in (1, 70))
+    level, spread = (one / one.sum(1, keepdims=True) for one in (level, spread))
+    assert least_steps([(target, spread)]) == STEPS[0]
+    steps = least_steps([(target, level)])
+    assert steps > STEPS[1]
+    exact = metrics_of(target, level)
+    moved = [
+        abs(metrics_of(target, probabilities_of(steps_below(level, n), n))["auc_macro"] - exact["auc_macro"])
+        for n in (STEPS[0], steps)
+    ]
+    assert moved[0] > 0.01
+    assert moved[1] <= TOLERANCE
+    assert least_steps([(target, spread), (target, level)]) == steps, "the least that does for every fold"
 
 
 def test_worked_by_hand_and_from_planes() -> None:

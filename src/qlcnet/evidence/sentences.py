@@ -102,6 +102,8 @@ def _over(contrast: Contrast) -> str:
 
 def _numbers(verdict: Verdict) -> str:
     unit = " a doubling of parameters" if verdict.margin is None else ""
+    if not verdict.test.has_spread:
+        return f"{signed(verdict.test.mean)}{unit} in every fit"
     level = f"{100 * (1 - verdict.alpha / verdict.family):.4g} %"
     text = f"{signed(verdict.test.mean)}{unit} ({level} interval {_interval(verdict.interval)}), "
     margin = "" if verdict.margin is None else f", margin {verdict.margin:g}"

@@ -62,6 +62,9 @@ def publish_study(params: Params, root: Path, name: str) -> Path:
         write_synced(beside / SEARCHES, _json([asdict(one) for one in study.searches]))
         published = read_published(beside)
         write_report(published, beside)
+        for figure in (beside / "figures").iterdir():  # all are in the page; README files show these
+            if not figure.name.startswith("forest"):
+                figure.unlink()
         write_synced(beside / MACHINE, _json(_machine(published, root)))
         write_synced(beside / "results.md", result_page(beside, published.params.report.title))
         if not (beside / "README.md").exists():
