@@ -131,7 +131,7 @@ def test_holds_what_a_stranger_needs_and_no_pixels(project: Path, folder: Path) 
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {
         "README.md", "results.md", "report.html", "params.yaml", "declarations.csv", "summary.json", "metrics.json",
-        "curves.csv", "machine.json", "tables/summary.csv", "figures/workflow.svg", "fits/spots/task.json",
+        "curves.csv", "machine.json", "tables/summary.csv", "figures/forest-accuracy.svg", "fits/spots/task.json",
         "fits/spots/images.safetensors.xz", "fits/spots/repeat-0.safetensors.xz", "fits/spots/repeat-1.safetensors.xz",
     } <= names  # fmt: skip
     assert (folder / "README.md").read_bytes() == b""
