@@ -194,13 +194,15 @@ def store(options: argparse.Namespace) -> int:
         print(f"{total / 1e6:.1f} MB in {store.root}")
     elif options.action == "prune":
         from qlcnet.config import load_params
-        from qlcnet.grid.in_use import fingerprints_in_use
+        from qlcnet.grid.in_use import fingerprints_in_use, fingerprints_of_searches
 
         used = fingerprints_in_use(load_params(project.params), project.root)
         gone = store.prune(used, options.older_than, options.dry_run)
+        of_trials = FoldStore(project.trial_fits)
+        gone += of_trials.prune(fingerprints_of_searches(project.root), options.older_than, options.dry_run)
         verb = "would remove" if options.dry_run else "removed"
         size = sum(entry.size for entry in gone) / 1e6
-        print(f"{verb} {len(gone)} fits that neither results/ nor params.yaml uses, {size:.1f} MB")
+        print(f"{verb} {len(gone)} fits that neither results/, params.yaml nor a search uses, {size:.1f} MB")
     elif options.action == "adopt":
         return _adopt(options, project, store)
     elif options.action == "export":
@@ -264,8 +266,18 @@ def track(options: argparse.Namespace) -> int:
 
 
 def tune(options: argparse.Namespace) -> int:
-    from qlcnet.search import tune as search
+    from qlcnet.search.tune import Asked
+    from qlcnet.search.tune import tune as search
+    from qlcnet.search.words import found_text
 
     project, params, _ = _task(options)
-    print(search.tune(params, options.task, project.root, options.trials, options.model, options.backbone))
+    models = tuple(name for name in (options.models or options.model or "").split(",") if name)
+    asked = Asked(
+        options.task, models, options.backbone, options.trials, _workers(options.workers or params.execution.workers),
+        options.scheduler or params.execution.scheduler, options.storage, options.nested, options.fold,
+        options.search_seeds, options.minutes, options.stop_when_flat, options.simplest, not options.no_prune,
+        tuple(options.lost or ()),
+    )  # fmt: skip
+    found = search(params, project.root, asked)
+    print(found_text(found))
     return 0
