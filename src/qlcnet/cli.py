@@ -202,6 +202,12 @@ def _add_tune(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     tune.add_argument(
         "--stop-when-flat", action="store_true", help="stop when trials bring less than the noise of the folds"
     )
+    tune.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="what was chosen as a preset to look at and commit: studies/tuned.yaml",
+    )
     tune.add_argument("--lost", action="append", metavar="HOST", help="this machine is gone: take its trials up")
 
 

@@ -266,11 +266,18 @@ def track(options: argparse.Namespace) -> int:
 
 
 def tune(options: argparse.Namespace) -> int:
+    from qlcnet.search.preset import check_preset, write_preset
+    from qlcnet.search.results import PAGE, write_results
+    from qlcnet.search.tracked import tracked
     from qlcnet.search.tune import Asked
     from qlcnet.search.tune import tune as search
     from qlcnet.search.words import found_text
+    from qlcnet.tracking.backend import brief
+    from qlcnet.tracking.searches import track_searches
 
     project, params, _ = _task(options)
+    if options.write:
+        check_preset(options.write, project)  # before hours are spent
     models = tuple(name for name in (options.models or options.model or "").split(",") if name)
     asked = Asked(
         options.task, models, options.backbone, options.trials, _workers(options.workers or params.execution.workers),
@@ -280,4 +287,12 @@ def tune(options: argparse.Namespace) -> int:
     )  # fmt: skip
     found = search(params, project.root, asked)
     print(found_text(found))
+    folder = write_results(found, project.root)
+    print(f"page:     {folder / PAGE}")
+    try:  # the trials are kept: a tracking store that is away is no reason to lose what was found
+        track_searches(project.root, tracked(found, folder))
+    except Exception as error:
+        log.warning("the tracking store lacks this search: %s; the same command adds it", brief(error))
+    if options.write:
+        print(write_preset(found, options.write, project.root))
     return 0

@@ -90,10 +90,18 @@ class Lane:
         root: the folder of the grid's images and folds. Raises FitFailedError.
         """
         (spec,) = (spec for spec in grid.specs if spec.repeat == 0 and spec.fold == fold)
-        store: FoldStore = self._trials.whole if whole else self._trials
-        there = self._trials.kept_at(spec.fingerprint)
-        if there is not None and (not whole or there.parent == store.root):
-            return DoneFit(spec.fingerprint, there, True, float(read_provenance(there).get("seconds", 0.0)))
+        with self._trials.alone_with(spec.fingerprint):
+            store: FoldStore = self._trials.whole if whole else self._trials
+            there = self._trials.kept_at(spec.fingerprint)
+            if there is not None and (not whole or there.parent == store.root):
+                return DoneFit(spec.fingerprint, there, True, float(read_provenance(there).get("seconds", 0.0)))
+            self._run(spec, grid, params, root, store, listeners)
+        folder = store.path(spec.fingerprint)
+        return DoneFit(spec.fingerprint, folder, False, float(read_provenance(folder).get("seconds", 0.0)))
+
+    def _run(
+        self, spec: FitSpec, grid: Grid, params: Params, root: Path, store: FoldStore, listeners: Sequence[Listener]
+    ) -> None:
         grid = Grid(grid.task, [spec], grid.configs, [spec], grid.shape, grid.stored, grid.facts)
         expected = self._costs.expected(grid)
         keeper = Keeper(store, grid.configs, self._provenance, expected)
@@ -109,8 +117,6 @@ class Lane:
             )
         except GridError as error:
             raise FitFailedError(next(iter(error.failures.values()), str(error))) from error
-        folder = store.path(spec.fingerprint)
-        return DoneFit(spec.fingerprint, folder, False, float(read_provenance(folder).get("seconds", 0.0)))
 
     def close(self) -> None:
         """Free the worker."""

@@ -6,7 +6,9 @@ fitted again can be held to the bytes of its trial (tests/search/test_trials.py)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,16 @@ class TrialStore(FoldStore):
     def __init__(self, project: Project) -> None:
         super().__init__(project.trial_fits)
         self.whole = FoldStore(project.store)
+        self._being_made: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def alone_with(self, fingerprint: str) -> Iterator[None]:
+        """Lanes that want one fit at a time wait for each other: the second finds it there."""
+        with self._guard:
+            lock = self._being_made.setdefault(fingerprint, threading.Lock())
+        with lock:
+            yield
 
     def put(self, fingerprint: str, files: Mapping[str, bytes], provenance: Mapping[str, Any]) -> Path:
         return super().put(fingerprint, {name: files[name] for name in KEPT}, provenance)
