@@ -208,6 +208,7 @@ def _add_tune(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="FILE",
         help="what was chosen as a preset to look at and commit: studies/tuned.yaml",
     )
+    tune.add_argument("--name", help="results go to results/search/NAME (default: a name made of what is searched)")
     tune.add_argument("--lost", action="append", metavar="HOST", help="this machine is gone: take its trials up")
 
 

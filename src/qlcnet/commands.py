@@ -283,7 +283,7 @@ def tune(options: argparse.Namespace) -> int:
         options.task, models, options.backbone, options.trials, _workers(options.workers or params.execution.workers),
         options.scheduler or params.execution.scheduler, options.storage, options.nested, options.fold,
         options.search_seeds, options.minutes, options.stop_when_flat, options.simplest, not options.no_prune,
-        tuple(options.lost or ()),
+        tuple(options.lost or ()), options.name,
     )  # fmt: skip
     found = search(params, project.root, asked)
     print(found_text(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -234,3 +235,23 @@ def test_a_searched_circuit_is_one_of_its_own_in_the_preset(searched: Searched) 
     assert tuned["circuits"]["ry-hybrid"] == {"ansatz": "none", "seed": 7}
     assert tuned["models"]["hybrid"]["inputs"] == ["image", "quanv:ry-hybrid"]
     assert tuned["backbones"]["lcnet_035-hybrid"]["architecture"] == "lcnet_035"
+
+
+# --- for who wants a search in DVC ------------------------------------------------------------------------------------
+
+
+def test_the_stage_of_the_docs_runs_and_is_up_to_date_then(searched: Searched) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
+    block = page.split("## In DVC", 1)[1].split("```yaml\n", 1)[1].split("```", 1)[0]
+    stage = yaml.safe_load(block.replace("digits", TASK))
+    root = searched.root
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stage}))
+    dvc = [sys.executable, "-m", "dvc"]
+
+    def run(*arguments: str) -> str:
+        return subprocess.run([*dvc, *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+
+    run("init", "--quiet")
+    run("repro", "--quiet", "search")
+    assert (root / "results" / "search" / TASK / "search.html").is_file()
+    assert "up to date" in run("status")

@@ -91,7 +91,7 @@ def test_two_processes_one_killed_twice(tmp_path: Path, shared_data: Path, stora
     assert steady.wait(3000) == 0, (root / "log.txt").read_text()[-2000:]
     assert killed.wait(600) == 0, (root / "log.txt").read_text()[-2000:]
 
-    (folder,) = (root / "results" / "search").iterdir()
+    (folder,) = (path for path in (root / "results" / "search").iterdir() if path.is_dir())
     (search,) = json.loads((folder / "search.json").read_text())["searches"]
     states = [trial["state"] for trial in search["trials"]]
     assert [trial["number"] for trial in search["trials"]] == list(range(TRIALS))

@@ -44,7 +44,8 @@ class Asked:
     """What the command was asked for. workers None: as many as this machine's cores and memory carry.
 
     fold: the outer fold in whose training part is searched; nested: in that of each. trials: settled ones in the end,
-    of each search. flat: stop when the last trials brought less than the noise of the folds.
+    of each search. flat: stop when the last trials brought less than the noise of the folds. name: of the folder of
+    what is found, below results/search; None: made of task, models and what decides the trials.
     """
 
     task: str
@@ -62,6 +63,7 @@ class Asked:
     simplest: bool = False
     prune: bool = True
     lost: tuple[str, ...] = ()
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def tune(params: Params, root: Path, asked: Asked) -> Found:
         bar.close()
         lanes.close()
     name = f"{asked.task}-{backbone}-{'-'.join(models)}-{fingerprint([unit.slots.name for unit in units])[:8]}"
-    return Found(asked, name, tuple(outcomes), tuple(nested), params)
+    return Found(asked, asked.name or name, tuple(outcomes), tuple(nested), params)
 
 
 def study_name(
