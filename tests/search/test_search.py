@@ -243,7 +243,8 @@ def test_a_searched_circuit_is_one_of_its_own_in_the_preset(searched: Searched) 
 def test_the_stage_of_the_docs_runs_and_is_up_to_date_then(searched: Searched) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
     block = page.split("## In DVC", 1)[1].split("```yaml\n", 1)[1].split("```", 1)[0]
-    stage = yaml.safe_load(block.replace("digits", TASK))
+    block = block.replace("digits", TASK).replace("--model classical", "--models classical,hybrid")
+    stage = yaml.safe_load(block)
     root = searched.root
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stage}))
     dvc = [sys.executable, "-m", "dvc"]

@@ -8,7 +8,8 @@ to the task's own images and channels: fits of a search are planned and run like
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,9 @@ from qlcnet.data.streams import stream
 from qlcnet.paths import Project
 from qlcnet.search.errors import TuningError
 from qlcnet.stored import read_object
-from qlcnet.whole import share_file
 
 Sections = Mapping[str, Circuit | Channels]
+_linking = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,23 +155,15 @@ def _is_made(folder: Path, recipe: str, images: str) -> bool:
 
 
 def _link(at: Path, to: Path) -> None:
-    """A symbolic link, renewed where the project was moved; hard links where there are none."""
-    if at.is_symlink() and Path(os.readlink(at)) == to.resolve():
-        return
-    at.parent.mkdir(parents=True, exist_ok=True)
-    beside = at.with_name(f".{at.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    try:
+    """A symbolic link, renewed where the project was moved."""
+    with _linking:  # lanes of one process use the same name beside it
+        if at.is_symlink() and Path(os.readlink(at)) == to.resolve():
+            return
+        at.parent.mkdir(parents=True, exist_ok=True)
+        beside = at.with_name(f".{at.name}.{os.getpid()}")
+        beside.unlink(missing_ok=True)
         beside.symlink_to(to.resolve(), target_is_directory=True)
         beside.replace(at)
-    except OSError:
-        at.mkdir(exist_ok=True)
-        for file in _files(to):
-            share_file(file, at / file.name)
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    return (path for path in sorted(folder.iterdir()) if path.is_file())
 
 
 def outer_view(inner: InnerProject) -> Path:

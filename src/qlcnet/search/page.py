@@ -134,7 +134,7 @@ def _budgets(found: Found) -> Iterator[Block]:
     ]  # fmt: skip
     yield Table(["search", "settled", "complete", "pruned", "failed", "new fits", "minutes of fits", "keys"], rows)
     for one in found.outcomes:
-        yield Text(f"{_name(one.search, found)}: {counts_sentence(one.search)}. {value_sentence(one)}.")
+        yield Text(f"{_name(one.search, found)}: {counts_sentence(one.search)}; {value_sentence(one)}.")
 
 
 def _settings(found: Found) -> Iterator[Block]:

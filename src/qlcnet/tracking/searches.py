@@ -67,7 +67,8 @@ def _track(backend: Backend, search: TrackedSearch) -> int:
         if found:
             parent = found[0].info.run_id
         else:
-            parent, made = _create(backend, f"search: {search.name}", tags, search.params, None), 1
+            began = min((moment for one in search.trials if (moment := _milliseconds(one.began))), default=None)
+            parent, made = _create(backend, f"search: {search.name}", tags, search.params, began), 1
         there = {run.data.tags.get("trial") for run in _search(backend, f"tags.`mlflow.parentRunId` = '{parent}'")}
         for trial in search.trials:
             if str(trial.number) not in there:
