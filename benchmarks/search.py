@@ -39,7 +39,8 @@ PARTS: Mapping[str, Callable[[], Mapping[str, Cell]]] = {
     "noise": noise_cells,
     "planted": planted_cells,
 }
-TRIALS, FOLDS, EPOCHS, ROUNDS = 8, 3, 3, 3
+TRIALS, FOLDS, EPOCHS, ROUNDS = 24, 3, 3, 3
+WAYS = ("two", "one", "one, all folds", "plain")
 TASK = "digits"
 RATES = {"low": 1e-3, "high": 0.3, "log": True}
 PARAMS: dict[str, Any] = {
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--simulations", type=int, default=SIMULATIONS, help=f"a cell (default {SIMULATIONS})")
     parser.add_argument("--only", default="", help="cells whose name contains this")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of part speed (default {ROUNDS})")
+    parser.add_argument("--trials", type=int, default=TRIALS, help=f"of part speed (default {TRIALS})")
+    parser.add_argument("--way", choices=WAYS, action="append", help="of part speed, one way (default: all)")
     given = parser.parse_args(arguments)
     machine = describe_machine("numpy", "optuna", "torch")
     print(machine, flush=True)
@@ -69,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for part in given.part or parts:
         kept = Kept(part, HERE / "search.json", HERE.parent / ".qlcnet" / "benchmarks")
         if part == "speed":
-            found[part] = {**speed(given.rounds), "machine": machine}
-            kept.keep_result("8 trials of digits, 3 inner folds", found[part])
+            found[part] = {**speed(given.rounds, given.trials, given.way or WAYS), "machine": machine}
+            kept.keep_result(f"{given.trials} trials of digits, 3 inner folds", found[part])
             print(f"speed\n  {json.dumps(found[part])}", flush=True)
             continue
         cells = {name: cell for name, cell in PARTS[part]().items() if given.only in name}
@@ -83,9 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 # --- speed ----------------------------------------------------------------------------------------------------------
 
 
-def speed(rounds: int) -> dict[str, Any]:
+def speed(rounds: int, trials: int, ways: Sequence[str]) -> dict[str, Any]:
     """Trials an hour by the command with two workers and one, and by a plain search, in turns; start included."""
-    took: dict[str, list[float]] = {"two": [], "one": [], "one, all folds": [], "plain": []}
+    took: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(rounds):
         for way in took if number % 2 == 0 else reversed(took):
             with tempfile.TemporaryDirectory() as folder:
@@ -95,25 +98,21 @@ def speed(rounds: int) -> dict[str, Any]:
                     _run(root, "-m", "qlcnet.cli", stage, TASK)
                 started = time.perf_counter()
                 if way == "plain":
-                    _run(root, str(HERE / "rivals" / "plain_search.py"), str(TRIALS), str(FOLDS), str(EPOCHS))
+                    _run(root, str(HERE / "rivals" / "plain_search.py"), str(trials), str(FOLDS), str(EPOCHS))
                 else:
                     workers = "2" if way == "two" else "1"
                     rest = ["--no-prune"] if way == "one, all folds" else []
-                    _run(root, "-m", "qlcnet.cli", "tune", TASK, "--trials", str(TRIALS), "--workers", workers, *rest)
+                    _run(root, "-m", "qlcnet.cli", "tune", TASK, "--trials", str(trials), "--workers", workers, *rest)
                 took[way].append(time.perf_counter() - started)
-    hourly = {f"trials_an_hour_{way}": round(3600 * TRIALS / median(seconds), 1) for way, seconds in took.items()}
+    hourly = {f"trials_an_hour_{way}": round(3600 * trials / median(seconds), 1) for way, seconds in took.items()}
 
     def ratio(slow: str, fast: str) -> list[float]:
         each = sorted(a / b for a, b in zip(took[slow], took[fast], strict=True))
         return [round(one, 2) for one in (median(each), each[0], each[-1])]
 
-    return {
-        **hourly,
-        "plain_over_two": ratio("plain", "two"),
-        "one_over_two": ratio("one", "two"),
-        "plain_over_one_all_folds": ratio("plain", "one, all folds"),
-        "rounds": rounds,
-    }
+    pairs = [("plain", "two"), ("one", "two"), ("plain", "one, all folds")]
+    ratios = {f"{slow} over {fast}": ratio(slow, fast) for slow, fast in pairs if slow in took and fast in took}
+    return {**hourly, **ratios, "rounds": rounds}
 
 
 def _run(root: Path, *arguments: str) -> None:

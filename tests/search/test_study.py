@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from qlcnet.search.space import Setting, Space
 from qlcnet.search.study import OWNER, Slots
 from qlcnet.search.trials import FoldValue, run_all, run_trial
 from tests.params import REQUIRED
+from tests.tracking.postgres import serving_postgres
 
 SPACE = Space.of(
     parse_params(
@@ -56,8 +58,8 @@ class Hill:
         return FoldValue(float(value) + 0.001 * fold, f"{number}-{fold}")
 
 
-def slots(folder: Path, trials: int, seed: int = 42) -> Slots:
-    return Slots.open(folder, "digits/hill", trials, seed, SPACE.as_drawn(SPACE.default))
+def slots(folder: Path, trials: int, seed: int = 42, storage: str | None = None) -> Slots:
+    return Slots.open(folder, "digits/hill", trials, seed, SPACE.as_drawn(SPACE.default), storage=storage)
 
 
 def drawn(of: Slots) -> list[dict[str, object]]:
@@ -158,29 +160,35 @@ def test_an_address_that_cannot_be_used_is_said_without_its_password(tmp_path: P
     assert "secret" not in str(error.value)
 
 
-def serve(folder: Path, trials: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.search.test_study", str(folder), str(trials)]
+def serve(folder: Path, trials: int, storage: str | None) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.search.test_study", str(folder), str(trials), storage or ""]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
-def test_processes_side_by_side_settle_exactly_what_was_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["journal", "postgresql"])
+def test_processes_side_by_side_settle_exactly_what_was_asked_for(tmp_path: Path, kind: str) -> None:
     """Two processes, of which one is killed with -9 in the middle of a trial: the other one takes that up."""
-    search = slots(tmp_path, 12)
-    one, other = serve(tmp_path, 12), serve(tmp_path, 12)
-    deadline = time.monotonic() + 60
-    while sum(f"/{one.pid}/" in str(trial.user_attrs.get(OWNER)) for trial in search.study.trials) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    one.send_signal(signal.SIGKILL)
-    one.wait()
-    assert other.wait(60) == 0
-    while (trial := search.take()) is not None:  # the other may have been done before the kill was seen
-        run_trial(search, trial, SPACE, Hill(), 0)
-    states = [trial.state for trial in search.study.trials]
-    assert states == [TrialState.COMPLETE] * 12
-    assert {trial.number for trial in search.settled()} == set(range(12))
+    with contextlib.ExitStack() as stack:
+        storage = None
+        if kind == "postgresql":
+            address = stack.enter_context(serving_postgres())
+            storage = address.replace("postgresql://", "postgresql+psycopg://")
+        search = slots(tmp_path, 12, storage=storage)
+        one, other = serve(tmp_path, 12, storage), serve(tmp_path, 12, storage)
+        deadline = time.monotonic() + 60
+        while sum(f"/{one.pid}/" in str(trial.user_attrs.get(OWNER)) for trial in search.study.trials) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        one.send_signal(signal.SIGKILL)
+        one.wait()
+        assert other.wait(60) == 0
+        while (trial := search.take()) is not None:  # the other may have been done before the kill was seen
+            run_trial(search, trial, SPACE, Hill(), 0)
+        states = [trial.state for trial in search.study.trials]
+        assert states == [TrialState.COMPLETE] * 12
+        assert {trial.number for trial in search.settled()} == set(range(12))
 
 
 if __name__ == "__main__":
-    own = slots(Path(sys.argv[1]), int(sys.argv[2]))
+    own = slots(Path(sys.argv[1]), int(sys.argv[2]), storage=sys.argv[3] or None)
     run_all(own, SPACE, Hill(seconds=0.05), 0)

@@ -4,7 +4,7 @@ After each inner fold a trial is compared with the best finished one on the fold
 their stored predictions. The difference of a metric has two sources of chance: the images, whose variance comes from
 influence values (for accuracy that is McNemar's comparison of discordant images, for an AUC DeLong's), and the weights
 that training began with, whose variance is measured on replicates of the default setting. Without the second an equal
-trial is dropped in 0.06 to 0.22 of comparisons instead of 0.05 (benchmarks/search.py, part pruner).
+trial is dropped in 0.05 to 0.23 of comparisons instead of 0.05 (benchmarks/search.py, part pruner).
 
 Tests on ranks over folds cannot do this: the smallest two-sided p of a signed rank test is 0.25, 0.125 and 0.0625 after
 3, 4 and 5 folds; and a rule by the median drops half of all trials, whatever they are.
