@@ -182,7 +182,7 @@ def _unit(params: Params, root: Path, asked: Asked, bench: Bench, fold: int, see
 
 
 def _is_grouped(params: Params, task: str) -> bool:
-    return params.datasets[task].protocol.grouped
+    return bool(params.datasets[task].protocol.grouped)
 
 
 def _lanes(params: Params, root: Path, asked: Asked, units: Sequence[Unit], trials: TrialStore) -> list[Lane]:
