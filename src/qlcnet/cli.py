@@ -160,14 +160,56 @@ def build_parser() -> argparse.ArgumentParser:
     track.add_argument("action", choices=("sync", "ui"), help="sync: add what the tracking store lacks; ui: browse it")
     track.add_argument("--port", type=int, default=5000, help="ui: port on 127.0.0.1 (default 5000)")
 
+    _add_tune(parsers)
+    return parser
+
+
+def _add_tune(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     tune = _command(
-        parsers, "tune", "search training settings with Optuna", "qlcnet tune digits --trials 20", commands.tune
+        parsers,
+        "tune",
+        "search settings with Optuna over inner folds",
+        "qlcnet tune digits --model hybrid --trials 50 --workers 2",
+        commands.tune,
     )
     tune.add_argument("task", help="a key of `datasets` in params.yaml")
-    tune.add_argument("--trials", type=int, default=20, help="trials to add to the search (default 20)")
-    tune.add_argument("--model", help="a key of `models` (default: the first)")
+    one_or_more = tune.add_mutually_exclusive_group()
+    one_or_more.add_argument("--model", help="a key of `models` (default: the first)")
+    one_or_more.add_argument("--models", help="several, with equal budgets: classical,hybrid,sine")
     tune.add_argument("--backbone", help="a key of `backbones` (default: the first)")
-    return parser
+    tune.add_argument(
+        "--trials", type=int, default=20, help="settled trials of each search in the end, however often it is run "
+        "(default 20)",
+    )  # fmt: skip
+    tune.add_argument("--workers", help="trials at a time: a number, or auto (default: execution.workers)")
+    tune.add_argument("--scheduler", help="address of a Dask scheduler (default: execution.scheduler of params.yaml)")
+    tune.add_argument(
+        "--storage", metavar="ADDRESS", help="a database that machines share, "
+        "postgresql+psycopg://user:password@host/name (default: a journal file, which processes share)",
+    )  # fmt: skip
+    tune.add_argument(
+        "--fold", type=int, default=0, help="the outer fold in whose training part is searched (default 0)"
+    )
+    tune.add_argument(
+        "--nested", action="store_true", help="search in every outer training part, score the winners outside"
+    )
+    tune.add_argument("--search-seeds", type=int, default=1, metavar="N", help="searches of each model (default 1)")
+    tune.add_argument(
+        "--simplest", action="store_true", help="the smallest network within one standard error of the best"
+    )
+    tune.add_argument("--no-prune", action="store_true", help="every trial has all folds, and there are no replicates")
+    tune.add_argument("--minutes", type=float, help="no trial begins after that; run again to go on")
+    tune.add_argument(
+        "--stop-when-flat", action="store_true", help="stop when trials bring less than the noise of the folds"
+    )
+    tune.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="what was chosen as a preset to look at and commit: studies/tuned.yaml",
+    )
+    tune.add_argument("--name", help="results go to results/search/NAME (default: a name made of what is searched)")
+    tune.add_argument("--lost", action="append", metavar="HOST", help="this machine is gone: take its trials up")
 
 
 class _Version(argparse.Action):

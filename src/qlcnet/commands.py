@@ -194,13 +194,15 @@ def store(options: argparse.Namespace) -> int:
         print(f"{total / 1e6:.1f} MB in {store.root}")
     elif options.action == "prune":
         from qlcnet.config import load_params
-        from qlcnet.grid.in_use import fingerprints_in_use
+        from qlcnet.grid.in_use import fingerprints_in_use, fingerprints_of_searches
 
         used = fingerprints_in_use(load_params(project.params), project.root)
         gone = store.prune(used, options.older_than, options.dry_run)
+        of_trials = FoldStore(project.trial_fits)
+        gone += of_trials.prune(fingerprints_of_searches(project.root), options.older_than, options.dry_run)
         verb = "would remove" if options.dry_run else "removed"
         size = sum(entry.size for entry in gone) / 1e6
-        print(f"{verb} {len(gone)} fits that neither results/ nor params.yaml uses, {size:.1f} MB")
+        print(f"{verb} {len(gone)} fits that neither results/, params.yaml nor a search uses, {size:.1f} MB")
     elif options.action == "adopt":
         return _adopt(options, project, store)
     elif options.action == "export":
@@ -264,8 +266,33 @@ def track(options: argparse.Namespace) -> int:
 
 
 def tune(options: argparse.Namespace) -> int:
-    from qlcnet.search import tune as search
+    from qlcnet.search.preset import check_preset, write_preset
+    from qlcnet.search.results import PAGE, write_results
+    from qlcnet.search.tracked import tracked
+    from qlcnet.search.tune import Asked
+    from qlcnet.search.tune import tune as search
+    from qlcnet.search.words import found_text
+    from qlcnet.tracking.backend import brief
+    from qlcnet.tracking.searches import track_searches
 
     project, params, _ = _task(options)
-    print(search.tune(params, options.task, project.root, options.trials, options.model, options.backbone))
+    if options.write:
+        check_preset(options.write, project)  # before hours are spent
+    models = tuple(name for name in (options.models or options.model or "").split(",") if name)
+    asked = Asked(
+        options.task, models, options.backbone, options.trials, _workers(options.workers or params.execution.workers),
+        options.scheduler or params.execution.scheduler, options.storage, options.nested, options.fold,
+        options.search_seeds, options.minutes, options.stop_when_flat, options.simplest, not options.no_prune,
+        tuple(options.lost or ()), options.name,
+    )  # fmt: skip
+    found = search(params, project.root, asked)
+    print(found_text(found))
+    folder = write_results(found, project.root)
+    print(f"page:     {folder / PAGE}")
+    try:  # the trials are kept: a tracking store that is away is no reason to lose what was found
+        track_searches(project.root, tracked(found, folder))
+    except Exception as error:
+        log.warning("the tracking store lacks this search: %s; the same command adds it", brief(error))
+    if options.write:
+        print(write_preset(found, options.write, project.root))
     return 0

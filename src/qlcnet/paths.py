@@ -86,6 +86,16 @@ class Project:
         return self.state / "folds"
 
     @property
+    def searches(self) -> Path:
+        """What searches of settings keep between runs: their journals, folds, and which fits they use."""
+        return self.state / "tuning"
+
+    @property
+    def trial_fits(self) -> Path:
+        """The folder of the fits of trials, without weights, one a fingerprint."""
+        return self.state / "trials"
+
+    @property
     def scratch(self) -> Path:
         """Temporary folders of processes that run."""
         return self.state / "tmp"

@@ -12,8 +12,13 @@ from qlcnet.report.searches import searches_in_use
 from qlcnet.search.journal import open_journal
 from tests.report.fold_folders import make_params
 
-FOUND = {"learning_rate": 0.0099, "batch_size": 32, "schedule": "cosine", "class_weights": "none"}
-WORSE = {**FOUND, "learning_rate": 0.001, "batch_size": 64}
+FOUND = {
+    "training.learning_rate": 0.0099,
+    "training.batch_size": 32,
+    "training.schedule": "cosine",
+    "training.class_weights": "none",
+}
+WORSE = {**FOUND, "training.learning_rate": 0.001, "training.batch_size": 64}
 
 
 @pytest.fixture
@@ -28,10 +33,10 @@ def root(tmp_path: Path) -> Path:
         study.enqueue_trial(drawn)
 
     def score(trial: optuna.Trial) -> float:
-        rate = trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
-        trial.suggest_categorical("batch_size", (32, 64, 128))
-        trial.suggest_categorical("schedule", ("constant", "cosine"))
-        trial.suggest_categorical("class_weights", ("none",))
+        rate = trial.suggest_float("training.learning_rate", 1e-4, 1e-2, log=True)
+        trial.suggest_categorical("training.batch_size", (32, 64, 128))
+        trial.suggest_categorical("training.schedule", ("constant", "cosine"))
+        trial.suggest_categorical("training.class_weights", ("none",))
         trial.report(0.5, 0)
         if trial.number == 2:
             raise optuna.TrialPruned
@@ -49,7 +54,7 @@ def test_the_best_trial_of_a_search_that_a_model_has(root: Path) -> None:
     (search,) = searches_in_use(params(learning_rate=0.0099, batch_size=32, schedule="cosine"), root)
     assert (search.name, search.trials) == ("spots/lcnet_050/hybrid", 2)
     found = {one.key: (one.best, one.low, one.high, one.log) for one in search.settings}
-    assert found == {"learning_rate": (0.0099, 1e-4, 1e-2, True), "batch_size": (32, 32, 128, True)}
+    assert found == {"training.learning_rate": (0.0099, 1e-4, 1e-2, True), "training.batch_size": (32, 32, 128, True)}
 
 
 def test_a_search_whose_result_no_model_has_does_not_matter(root: Path) -> None:

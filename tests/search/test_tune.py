@@ -1,4 +1,4 @@
-"""The name of a search covers all that decides a trial's score; a search that goes on neither repeats nor forgets."""
+"""The name of a search covers all that decides a trial's score; its journal survives whoever was killed writing it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ import pytest
 
 from qlcnet.config import Backbone, Params
 from qlcnet.search import tune
+from qlcnet.search.errors import TuningError
 from qlcnet.search.journal import JournalError, open_journal
+from qlcnet.search.space import Space
 from tests.grid.projects import TASK, make_project
+
+
+def name_of(params: Params, root: Path, model: str = "hybrid") -> str:
+    return tune.study_name(params, TASK, root, Space.of(params, model, "lcnet_035"))
 
 
 def test_a_search_has_another_name_for_other_data_sources_or_settings(
@@ -20,7 +26,7 @@ def test_a_search_has_another_name_for_other_data_sources_or_settings(
     params = make_project(tmp_path)
 
     def name(model: str = "hybrid") -> str:
-        return tune.study_name(params, TASK, tmp_path, model, "lcnet_035")
+        return name_of(params, tmp_path, model)
 
     first = name()
     assert first.startswith(f"{TASK}/lcnet_035/hybrid/")
@@ -46,61 +52,48 @@ def test_pretrained_weights_count_by_content_from_anywhere(tmp_path: Path, monke
     names = []
     for content in (b"one", b"two"):
         (tmp_path / "weights.safetensors").write_bytes(content)
-        names.append(tune.study_name(params, TASK, tmp_path, "hybrid", "lcnet_035"))
+        names.append(name_of(params, tmp_path))
     assert names[0] != names[1]
 
 
-# --- going on -------------------------------------------------------------------------------------------------------
+def test_what_is_asked_for_must_be_there(tmp_path: Path) -> None:
+    params = make_project(tmp_path)
+    for asked, message in (
+        (tune.Asked(TASK, trials=0), "--trials: 0"),
+        (tune.Asked(TASK, search_seeds=0), "--search-seeds: 0"),
+        (tune.Asked(TASK, ("nobody",)), r"no model 'nobody' in params.yaml \(there: classical, hybrid\)"),
+        (tune.Asked(TASK, backbone="vgg"), "no backbone 'vgg'"),
+        (tune.Asked(TASK, ("hybrid", "hybrid")), "names a model twice"),
+        (tune.Asked(TASK, fold=9), r"--fold 9: squares has the folds 0, 1, 2"),
+    ):
+        with pytest.raises(TuningError, match=message):
+            tune.tune(params, tmp_path, asked)
 
 
-def searched(root: Path, params: Params, trials: int) -> list[dict[str, object]]:
-    """Settings of all trials of the search, in order, after `trials` more."""
-    tune.tune(params, TASK, root, trials, "classical", "lcnet_035")
-    name = tune.study_name(params, TASK, root, "classical", "lcnet_035")
-    study = optuna.load_study(study_name=name, storage=open_journal(root / ".qlcnet" / "tuning", name))
-    return [trial.params for trial in study.trials]
+# --- journals -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
-    """A project whose trials take no time."""
-    monkeypatch.setattr(tune, "_score", lambda trial, *_: draw(trial))
-    return make_project(tmp_path)
-
-
-def draw(trial: optuna.Trial) -> float:
-    return trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True) * trial.suggest_int("batch", 1, 100)
-
-
-def test_a_search_that_goes_on_repeats_no_trial(instant: Params, tmp_path: Path) -> None:
-    first = searched(tmp_path, instant, 4)
-    both = searched(tmp_path, instant, 4)
-    assert both[:4] == first
-    assert len({repr(trial) for trial in both}) == 8
+def numbered(folder: Path, name: str = "a/b") -> list[int]:
+    """Trials of a journal, after one more."""
+    study = optuna.create_study(study_name=name, storage=open_journal(folder, name), load_if_exists=True)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    return [trial.number for trial in study.trials]
 
 
 @pytest.mark.parametrize("cut", [1, 40])
-def test_an_unfinished_last_line_is_dropped(
-    instant: Params, tmp_path: Path, cut: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    searched(tmp_path, instant, 2)
-    (journal,) = (tmp_path / ".qlcnet" / "tuning").glob("*.log")
+def test_an_unfinished_last_line_is_dropped(tmp_path: Path, cut: int, caplog: pytest.LogCaptureFixture) -> None:
+    numbered(tmp_path)
+    (journal,) = tmp_path.glob("*.log")
     journal.write_bytes(journal.read_bytes()[:-cut])
-    assert len(searched(tmp_path, instant, 1)) == 3
+    assert numbered(tmp_path) == [0, 1]
     assert "its last line was not finished" in caplog.text
 
 
-def test_a_damaged_line_is_named_and_costs_one_search(instant: Params, tmp_path: Path) -> None:
-    searched(tmp_path, instant, 2)
-    (journal,) = (tmp_path / ".qlcnet" / "tuning").glob("*.log")
+def test_a_damaged_line_is_named_and_costs_one_search(tmp_path: Path) -> None:
+    numbered(tmp_path)
+    (journal,) = tmp_path.glob("*.log")
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([lines[0], lines[1][:10] + b"\n", *lines[2:]]))
     with pytest.raises(JournalError, match=rf"{journal.name}, line 2 is damaged: remove the file"):
-        searched(tmp_path, instant, 1)
-    other = instant.model_copy(update={"seed": 7})
-    assert len(searched(tmp_path, other, 1)) == 1
-
-
-def test_no_trials_are_an_error(instant: Params, tmp_path: Path) -> None:
-    with pytest.raises(tune.TuningError, match="--trials: 0"):
-        searched(tmp_path, instant, 0)
+        numbered(tmp_path)
+    assert numbered(tmp_path, "a/c") == [0]

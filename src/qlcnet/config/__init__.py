@@ -24,10 +24,11 @@ from qlcnet.config.data import (
 from qlcnet.config.digest import canonical, fingerprint, portable_path
 from qlcnet.config.evidence import Evidence, Margin, Primary
 from qlcnet.config.models import HEAD_KEYS, HEADS, Backbone, Head, Input, Model
-from qlcnet.config.params import Data, Execution, Params, Report, Tuning
+from qlcnet.config.params import Data, Execution, Params, Report
 from qlcnet.config.parsing import ParamsError, load_params, parse_params
 from qlcnet.config.section import Name, Section
 from qlcnet.config.training import Augmentation, Training
+from qlcnet.config.tuning import Dimension, Tuning
 
 __all__ = [
     "HEADS",
@@ -43,6 +44,7 @@ __all__ = [
     "ConvChannels",
     "Data",
     "DigitsSource",
+    "Dimension",
     "Evidence",
     "Execution",
     "FileChannels",

@@ -15,8 +15,7 @@ from qlcnet.config.evidence import Evidence
 from qlcnet.config.models import Backbone, Input, Model
 from qlcnet.config.section import Name, Section, Seed, TaskName
 from qlcnet.config.training import Training
-
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from qlcnet.config.tuning import Tuning
 
 
 class Report(Section):
@@ -26,25 +25,6 @@ class Report(Section):
     pictures: bool = True  # false: nothing that shows pixels of a set, for one whose images may not be given on
     examples: int = Field(default=4, ge=1, le=16)  # images a class in the example figure
     mute: dict[CheckCode, Reason] = Field(default_factory=dict)  # checks that are no issue here, and why: it is printed
-
-
-class Tuning(Section):
-    """The space that `qlcnet tune` searches; a key with one choice is held fixed. Never changes a result."""
-
-    learning_rate: tuple[Rate, Rate] = (1e-4, 1e-2)  # low, high; log-uniform
-    batch_size: tuple[Annotated[int, Field(ge=2)], ...] = Field(default=(32, 64, 128), min_length=1)
-    schedule: tuple[Literal["constant", "cosine", "one-cycle"], ...] = Field(
-        default=("constant", "cosine", "one-cycle"), min_length=1
-    )
-    class_weights: tuple[Literal["none", "balanced"], ...] = Field(default=("none",), min_length=1)
-    metric: Literal["val_accuracy", "val_balanced_accuracy", "val_auc_macro", "val_auc_micro"] = "val_auc_macro"
-
-    @field_validator("learning_rate")
-    @classmethod
-    def _low_then_high(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] > value[1]:
-            raise ValueError(f"[{value[0]:g}, {value[1]:g}] is no range: the lower end comes first")
-        return value
 
 
 class Data(Section):

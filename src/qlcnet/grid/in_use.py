@@ -13,13 +13,13 @@ from qlcnet.paths import Project
 
 
 def fingerprints_in_use(params: Params, root: Path) -> set[str]:
-    """Fits in results/ of any working tree that shares the store, and fits that params.yaml asks for.
+    """Fits in results/ of any working tree that shares the store, fits that params.yaml asks for, fits of searches.
 
     The second, because DVC deletes results/folds/<task> when its stage fails or is about to run: fits that only wait to
     be linked again must not be taken for useless. Raises StoreError when nothing at all is in use, and whatever keeps
     a prepared task from being planned: its fits would look useless.
     """
-    used = {
+    used = fingerprints_of_searches(root) | {
         str(read_config(path.parent, ["fingerprint"])["fingerprint"])
         for tree in Project(root).in_all_trees()
         for path in tree.fits.rglob(CONFIG)
@@ -36,3 +36,8 @@ def fingerprints_in_use(params: Params, root: Path) -> set[str]:
             f"or, if all may go, remove {store.root}"
         )
     return used
+
+
+def fingerprints_of_searches(root: Path) -> set[str]:
+    """Fits of the searches of `qlcnet tune`: whose lists lie beside their journals, for as long as those are kept."""
+    return {line for path in Project(root).searches.glob("*.fits") for line in path.read_text().split()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def searches_in_use(params: Params, root: Path) -> tuple[CheckedSearch, ...]:
     A search's name ends in a fingerprint of what its trials had in common (the code too), so it is found by its task,
     backbone and model; whether it still matters is whether params.yaml has what it found.
     """
-    folder = Project(root).state / "tuning"
+    folder = Project(root).searches
     if not folder.is_dir():
         return ()
     found = (_search(path, params) for path in sorted(folder.glob("*.log")))
@@ -41,12 +41,11 @@ def _search(path: Path, params: Params) -> CheckedSearch | None:
     if not complete or task not in params.datasets or backbone not in params.backbones or model not in params.models:
         return None
     best = max(complete, key=lambda trial: trial["values"][0])
-    training = params.training_of(model)
     values: dict[str, tuple[Any, dict[str, Any]]] = {}
     for key, (drawn, distribution) in best["params"].items():
         values[key] = (_value(drawn, distribution), distribution["attributes"])
-        # the command prints four digits, and that is what is copied
-        if not _is_same(values[key][0], getattr(training, key, None)):
+        # a number may have been copied with fewer digits
+        if not _is_same(values[key][0], _set_to(params, model, key)):
             return None
     return CheckedSearch(f"{task}/{backbone}/{model}", len(complete), tuple(_numeric(values)))
 
@@ -64,6 +63,20 @@ def _value(drawn: float, distribution: dict[str, Any]) -> Any:
     """What was drawn: a journal holds the position of a choice."""
     choices = distribution["attributes"].get("choices")
     return drawn if choices is None else choices[int(drawn)]
+
+
+def _set_to(params: Params, model: str, key: str) -> Any:
+    """What params.yaml says of a searched key, by its dotted name; a choice that is a list as its JSON, like drawn."""
+    head, *rest = key.split(".")
+    own = f"models.{model}.training."
+    if head == "training" or key.startswith(own):
+        value: Any = params.training_of(model).model_dump(mode="json")
+        rest = key.removeprefix(own).removeprefix("training.").split(".")
+    else:
+        value = params.model_dump(mode="json").get(head)
+    for part in rest:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _is_same(found: Any, set_to: Any) -> bool:

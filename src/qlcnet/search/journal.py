@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optuna.storages import JournalStorage
 
 log = logging.getLogger("qlcnet")
+GRACE = 10  # seconds after which the lock of a process that was killed with it is broken; a line takes milliseconds
 
 
 class JournalError(ValueError):
@@ -24,13 +25,13 @@ def open_journal(folder: Path, search: str) -> JournalStorage:
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{search.replace('/', '_')}.log"
-    lock = JournalFileSymlinkLock(str(path))
+    lock = JournalFileSymlinkLock(str(path), GRACE)
     lock.acquire()  # nobody is in the middle of a line now
     try:
         _mend(path)
     finally:
         lock.release()
-    return JournalStorage(JournalFileBackend(str(path), JournalFileSymlinkLock(str(path))))
+    return JournalStorage(JournalFileBackend(str(path), JournalFileSymlinkLock(str(path), GRACE)))
 
 
 def _mend(path: Path) -> None:

@@ -1,150 +1,250 @@
-"""Search training settings with Optuna on an inner split: the images of the first outer fold are never seen."""
+"""`qlcnet tune`: searches side by side, each of one model in one outer training part, and what comes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from qlcnet import git
 from qlcnet.config import Params, fingerprint
+from qlcnet.cost.room import auto_workers
+from qlcnet.data.fold_table import FoldTable
 from qlcnet.data.streams import stream
 from qlcnet.fit.code import LOADED
 from qlcnet.fit.identity import numerics_of
-from qlcnet.fit.spec import DataPaths, FitSpec
+from qlcnet.fit.spec import DataPaths
+from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import data_of
-from qlcnet.grid.grid import device_of, weights_digest, with_whole_path
+from qlcnet.grid.grid import DECIDING, channels_of, device_of, plan_grid, weights_digest
 from qlcnet.paths import Project
-from qlcnet.search.journal import open_journal
+from qlcnet.search.errors import TuningError
+from qlcnet.search.fits import Bench
+from qlcnet.search.inner import InnerProject
+from qlcnet.search.lanes import Costs, Lane
+from qlcnet.search.nested import Nested, OuterFit, nested_of
+from qlcnet.search.outcome import Outcome, SearchRecord, outcome_of
+from qlcnet.search.progress import SearchBar
+from qlcnet.search.pruner import FoldPruner
+from qlcnet.search.record import record_of
+from qlcnet.search.running import Lanes, Unit, search
+from qlcnet.search.space import Space
+from qlcnet.search.space_faults import check_all_read
+from qlcnet.search.stopping import Clock
+from qlcnet.search.study import Slots
+from qlcnet.search.trial_store import TrialStore
 
-if TYPE_CHECKING:
-    import optuna
-
-    from qlcnet.data.fold_table import FoldTable
-    from qlcnet.fit.data import FitData
-
-PRUNE_AFTER = 5  # trials that run whole before the median of their epochs may stop others
+log = logging.getLogger("qlcnet")
 
 
-class TuningError(ValueError):
-    """The search cannot be run as asked."""
+@dataclass(frozen=True)
+class Asked:
+    """What the command was asked for. workers None: as many as this machine's cores and memory carry.
 
-
-def tune(params: Params, task: str, root: Path, trials: int, model: str | None, backbone: str | None) -> str:
-    """Add `trials` trials to the search of one model on one task; returns the best settings as text for params.yaml.
-
-    The objective is one number a trial, `tuning.metric` after the last epoch, on folds 2 to k: fold 1 of the outer
-    table is left out whole, so that its score stays honest. Trials are kept in a journal and the search goes on
-    where it stopped; a trial that raises is recorded as failed and the search continues.
+    fold: the outer fold in whose training part is searched; nested: in that of each. trials: settled ones in the end,
+    of each search. flat: stop when the last trials brought less than the noise of the folds. name: of the folder of
+    what is found, below results/search; None: made of task, models and what decides the trials.
     """
-    import optuna
 
-    from qlcnet.fit.computed_on import NumericsError, check_numerics
-    from qlcnet.fit.data import open_fit_data
+    task: str
+    models: tuple[str, ...] = ()
+    backbone: str | None = None
+    trials: int = 20
+    workers: int | None = None
+    scheduler: str | None = None
+    storage: str | None = None
+    nested: bool = False
+    fold: int = 0
+    search_seeds: int = 1
+    minutes: float | None = None
+    flat: bool = False
+    simplest: bool = False
+    prune: bool = True
+    lost: tuple[str, ...] = ()
+    name: str | None = None
 
-    if trials < 1:
-        raise TuningError(f"--trials: {trials} is no number of trials to add; give 1 or more")
+
+@dataclass(frozen=True)
+class Found:
+    """What came of it: an outcome a search, and for --nested the outer scores of each model and search seed."""
+
+    asked: Asked
+    name: str
+    outcomes: tuple[Outcome, ...]
+    nested: tuple[Nested, ...]
+    params: Params
+
+    def of_model(self, model: str) -> list[Outcome]:
+        """The searches of a model."""
+        return [one for one in self.outcomes if one.search.model == model]
+
+
+def tune(params: Params, root: Path, asked: Asked) -> Found:
+    """Settle the trials that were asked for, in whichever processes, and say what was found. Raises TuningError.
+
+    Run again it goes on; what is settled stays. `tuning` of params.yaml says what is searched.
+    """
+    models, backbone = _chosen(params, asked)
+    project = Project(root)
+    check_all_read(params, models)
+    spaces = {model: Space.of(params, model, backbone) for model in models}
+    trials = TrialStore(project)
+    benches = _benches(params, root, asked, spaces, trials)
+    units = [_unit(params, root, asked, bench, fold, seed) for (fold, _, seed), bench in benches.items()]
+    title = f"{asked.task}, {', '.join(models)}"
+    settled = sum(len(unit.slots.settled()) for unit in units)
+    bar = SearchBar(title, asked.trials * len(units), settled, params.tuning.folds, params.tuning.metric)
+    lanes = Lanes(_lanes(params, root, asked, units, trials))
     try:
-        check_numerics(params.training.numerics)  # trials run in this process
-    except NumericsError as error:
-        raise TuningError(str(error)) from None
-    model, backbone = model or next(iter(params.models)), backbone or next(iter(params.backbones))
-    for kind, name, known in (("model", model, params.models), ("backbone", backbone, params.backbones)):
-        if name not in known:
-            raise TuningError(f"no {kind} {name!r} in params.yaml (there: {', '.join(known)})")
-    data = open_fit_data(DataPaths.of(root, task), params.models[model].stored)
-    data.folds = inner_folds(data.folds)
-    name = study_name(params, task, root, model, backbone)
-    storage = open_journal(Project(root).state / "tuning", name)
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER),
-        direction="maximize",
-        load_if_exists=True,
-    )
-    # a stream of its own for each time it goes on: else the same settings would be drawn again
-    seed = stream(params.seed, "tune", len(study.trials)) % 2**32
-    study.sampler = optuna.samplers.TPESampler(seed=seed)
-    fold = data.folds.folds[0]
-    spec = FitSpec(
-        task, backbone, model, 0, fold, params.seed, with_whole_path(params.backbones[backbone], root),
-        params.models[model], params.training_of(model), device_of(params),
-    )  # fmt: skip
-    study.optimize(lambda trial: _score(trial, spec, data, params), n_trials=trials, catch=(RuntimeError, ValueError))
-    return _summary(study, params)
+        search(lanes, units, bar, Clock(asked.minutes), asked.flat)
+        records = [_record(unit, asked.task) for unit in units]
+        outcomes = [_outcome(record, params, asked) for record in records]
+        nested = _nested(params, asked, units, outcomes, lanes, bar) if asked.nested else []
+    finally:
+        bar.close()
+        lanes.close()
+    name = f"{asked.task}-{backbone}-{'-'.join(models)}-{fingerprint([unit.slots.name for unit in units])[:8]}"
+    return Found(asked, asked.name or name, tuple(outcomes), tuple(nested), params)
 
 
-def study_name(params: Params, task: str, root: Path, model: str, backbone: str) -> str:
+def study_name(
+    params: Params, task: str, root: Path, space: Space, fold: int = 0, seed: int = 0, prune: bool = True
+) -> str:
     """Task, network and a fingerprint of all that decides a trial's score: trials under one name can be compared."""
+    model, backbone = space.model, space.backbone
+    # what is searched is named by what params.yaml says without it: changed there, trial 0 is another
+    stored = params.models[model].stored
     decides = {
         "training": params.training_of(model),
         "model": params.models[model],
         "backbone": params.backbones[backbone],
         "pretrained": weights_digest(backbone, params.backbones[backbone], root),
-        "tuning": params.tuning,
+        "channels": {name: one for name, one in {**params.circuits, **params.channels}.items() if name in stored},
+        "tuning": params.tuning.model_copy(update={"space": dict(space.dimensions)}),
+        "prune": prune,
         "seed": params.seed,
-        "data": data_of(root, task, params.models[model].stored).digests,
+        "data": data_of(root, task, stored).digests,
         "code": LOADED.whole,
         "numerics": numerics_of(device_of(params), params.training_of(model).precision),
     }
-    return f"{task}/{backbone}/{model}/{fingerprint(decides)[:8]}"
+    return f"{task}/{backbone}/{model}/{fingerprint(decides)[:8]}/fold-{fold}/seed-{seed}"
 
 
-def inner_folds(table: FoldTable) -> FoldTable:
-    """The fold table without the first outer fold's images and without every test image; one fold to validate on."""
-    from qlcnet.data.fold_table import FoldTable
+def _chosen(params: Params, asked: Asked) -> tuple[tuple[str, ...], str]:
+    """Models and backbone by name, checked."""
+    if asked.trials < 1:
+        raise TuningError(f"--trials: {asked.trials} is no number of trials; give 1 or more")
+    if asked.search_seeds < 1:
+        raise TuningError(f"--search-seeds: {asked.search_seeds} is no number of searches; give 1 or more")
+    models = asked.models or (next(iter(params.models)),)
+    backbone = asked.backbone or next(iter(params.backbones))
+    named = [("model", model, list(params.models)) for model in models]
+    for kind, name, known in [*named, ("backbone", backbone, list(params.backbones))]:
+        if name not in known:
+            raise TuningError(f"no {kind} {name!r} in params.yaml (there: {', '.join(known)})")
+    if len(set(models)) < len(models):
+        raise TuningError(f"--models: {','.join(models)} names a model twice")
+    return models, backbone
 
-    outer = table.folds[0]
-    kept = (table.part != "test") & ~((table.part == "cv") & (table.fold == outer))
-    kept &= table.repeat == table.repeats[0]
-    group = None if table.group is None else table.group[kept]
-    inner = FoldTable(
-        table.index[kept], table.label[kept], group, table.part[kept], table.repeat[kept], table.fold[kept]
+
+def _benches(
+    params: Params, root: Path, asked: Asked, spaces: Mapping[str, Space], trials: TrialStore
+) -> dict[tuple[int, str, int], Bench]:
+    """A bench for each (outer fold, model, search seed), in the order in which they run: models take turns."""
+    project, tuning = Project(root), params.tuning
+    data_of(root, asked.task, ())  # names the stage that has not run
+    outer = FoldTable.read(project.folds(asked.task)).folds if asked.nested else (asked.fold,)
+    inner = {fold: InnerProject.make(params, asked.task, root, tuning.folds, fold) for fold in outer}
+    benches = {}
+    for fold, seed, (model, space) in itertools.product(outer, range(asked.search_seeds), spaces.items()):
+        name = study_name(params, asked.task, root, space, fold, seed, asked.prune)
+        used = project.searches / f"{name.replace('/', '_')}.fits"
+        benches[fold, model, seed] = Bench(space, inner[fold], trials, used, tuning.metric, tuning.folds)
+    return benches
+
+
+def _unit(params: Params, root: Path, asked: Asked, bench: Bench, fold: int, seed: int) -> Unit:
+    replicates = params.tuning.replicates if asked.prune else 0
+    pruner = FoldPruner(bench.metric, bench.predictions, bench.groups if _is_grouped(params, asked.task) else None)
+    slots = Slots.open(
+        Project(root).searches,
+        study_name(params, asked.task, root, bench.space, fold, seed, asked.prune),
+        asked.trials,
+        params.seed if seed == 0 else stream(params.seed, "search", seed),
+        bench.space.as_drawn(bench.space.default),
+        pruner if replicates else None,
+        asked.storage,
+        lost=frozenset(asked.lost),
     )
-    if not np.any(inner.part == "val") and len(inner.folds) < 2:
-        raise TuningError("tuning on an inner split needs at least 3 folds (datasets.<task>.protocol.folds)")
-    return inner
+    return Unit(slots, bench, fold, seed, replicates)
 
 
-def _score(trial: optuna.Trial, spec: FitSpec, data: FitData, params: Params) -> float:
-    import optuna
-
-    from qlcnet.fit.fitting import fit_fold
-
-    space, metric = params.tuning, params.tuning.metric
-    low, high = space.learning_rate
-    drawn: dict[str, Any] = {
-        "learning_rate": trial.suggest_float("learning_rate", low, high, log=True),
-        "batch_size": trial.suggest_categorical("batch_size", space.batch_size),
-        "schedule": trial.suggest_categorical("schedule", space.schedule),
-        "class_weights": trial.suggest_categorical("class_weights", space.class_weights),
-    }
-
-    def on_epoch(metrics: Mapping[str, float]) -> None:
-        trial.report(metrics[metric], int(metrics["epoch"]))
-        if trial.should_prune():
-            raise optuna.TrialPruned
-
-    result = fit_fold(replace(spec, training=spec.training.with_changes(drawn)), data, on_epoch)
-    return result.history[-1][metric]
+def _is_grouped(params: Params, task: str) -> bool:
+    return bool(params.datasets[task].protocol.grouped)
 
 
-def _summary(study: optuna.Study, params: Params) -> str:
-    states = [trial.state.name.lower() for trial in study.trials]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    if "complete" not in states:
-        raise TuningError(f"no trial of {study.study_name} was completed ({counts})")
-    best = study.best_trial
-    lines = [
-        f"# {study.study_name}: {counts}",
-        f"# best: trial {best.number}, {params.tuning.metric} {best.value:.4f} on the inner split",
-        "training:",
-        *(
-            f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}"
-            for key, value in best.params.items()
-        ),
+def _lanes(params: Params, root: Path, asked: Asked, units: Sequence[Unit], trials: TrialStore) -> list[Lane]:
+    """One worker each; as many as asked for, or as cores and memory carry at the default setting."""
+    costs = Costs(FoldStore(Project(root).store), asked.workers)
+    provenance = {"commit": git.head(root), "dirty": git.differs(root, DECIDING), "search": True}
+    count = asked.workers
+    if count is None:
+        count = 1
+        for unit in units:
+            default = unit.bench.params_of(unit.bench.space.default)
+            grid = plan_grid(default, asked.task, unit.bench.inner.root, trials)
+            grid.todo = grid.specs[:1]
+            needs = grid.most_memory({name: one.work for name, one in costs.expected(grid).items()})
+            copied = DataPaths.of(unit.bench.inner.root, asked.task).size(channels_of(default))
+            device = grid.specs[0].device
+            count = max(
+                count, auto_workers(asked.trials * len(units), device, needs, copied if device == "cuda" else 0)
+            )
+    return [Lane(trials, provenance, costs, asked.scheduler) for _ in range(count)]
+
+
+def _record(unit: Unit, task: str) -> SearchRecord:
+    return record_of(unit.slots, unit.bench.space, task, unit.fold, unit.seed, unit.replicates, unit.stopped)
+
+
+def _outcome(record: SearchRecord, params: Params, asked: Asked) -> Outcome:
+    margin, alpha = params.evidence.margin.size_in(record.metric), params.evidence.alpha
+    found = outcome_of(record, margin, alpha, asked.simplest)
+    if found is None:
+        errors = list(dict.fromkeys(one.error for one in record.trials if one.error))
+        why = f": {errors[0]}" if errors else ""
+        raise TuningError(f"no trial of {record.name} has all its folds ({len(record.trials)} settled){why}")
+    return found
+
+
+def _nested(
+    params: Params, asked: Asked, units: Sequence[Unit], outcomes: Sequence[Outcome], lanes: Lanes, bar: SearchBar
+) -> list[Nested]:
+    """The winner and the default of each search on its outer fold, fitted where the store lacks them."""
+    jobs = [
+        OuterFit(unit.bench, setting, unit.fold)
+        for unit, outcome in zip(units, outcomes, strict=True)
+        for setting in (unit.bench.space.default, outcome.winner.setting)
     ]
-    return "\n".join(lines)
+    folders: dict[int, Path] = {}
+    waiting = iter(range(len(jobs)))
+
+    def work(lane: Lane) -> None:
+        while not lanes.stopping.is_set() and (number := next(waiting, None)) is not None:
+            folders[number] = jobs[number].run(lane, [bar])
+
+    lanes.run(work)
+    official = params.datasets[asked.task].protocol.kind == "official"
+    by_search: dict[tuple[str, int], list[int]] = {}
+    for number, unit in enumerate(units):
+        by_search.setdefault((unit.bench.space.model, unit.seed), []).append(number)
+    margin, alpha = params.evidence.margin.size_in(params.tuning.metric), params.evidence.alpha
+    return [
+        nested_of(
+            [outcomes[one] for one in numbers],
+            [(folders[2 * one], folders[2 * one + 1]) for one in numbers], official, margin, alpha,
+        )
+        for numbers in by_search.values()
+    ]  # fmt: skip

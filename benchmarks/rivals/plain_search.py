@@ -1,0 +1,76 @@
+"""The search of benchmarks/search.py as one would write it first: Optuna, one process, Lightning, all folds.
+
+Run in a project's folder: python plain_search.py TRIALS FOLDS EPOCHS. The same images, folds, network and rates; timm's
+layers as they come, a DataLoader, Adam of torch's, a checkpoint-free Trainer, the accuracy of the last epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytorch_lightning as pl
+import torch
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from qlcnet.models.lcnet import build_lcnet
+
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore")
+
+
+class Net(pl.LightningModule):
+    """LCNet, cross-entropy, sgd."""
+
+    def __init__(self, rate: float, classes: int) -> None:
+        super().__init__()
+        self.net = torch.nn.Sequential(build_lcnet(0.5, 1, "relu", (1, 2, 1, 2, 2)), torch.nn.LazyLinear(classes))
+        self.rate, self.right = rate, []
+
+    def training_step(self, batch: list[Tensor], index: int) -> Tensor:
+        return cross_entropy(self.net(batch[0]), batch[1])
+
+    def on_validation_epoch_start(self) -> None:
+        self.right = []
+
+    def validation_step(self, batch: list[Tensor], index: int) -> None:
+        self.right.append((self.net(batch[0]).argmax(1) == batch[1]).float())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), self.rate, momentum=0.9)
+
+
+def main(trials: int, folds: int, epochs: int) -> None:
+    """Search, printing nothing."""
+    images = torch.from_numpy(np.load(Path("data/raw/digits/images.npy"))).permute(0, 3, 1, 2).float() / 255
+    labels = torch.from_numpy(np.load(Path("data/raw/digits/labels.npy")).astype(np.int64))
+    outer = next(iter(StratifiedKFold(3, shuffle=True, random_state=42).split(labels, labels)))[0]
+
+    def objective(trial: optuna.Trial) -> float:
+        rate, values = trial.suggest_float("rate", 1e-3, 0.3, log=True), []
+        for train, validation in StratifiedKFold(folds, shuffle=True, random_state=1).split(outer, labels[outer]):
+            sets = [TensorDataset(images[outer[rows]], labels[outer[rows]]) for rows in (train, validation)]
+            net = Net(rate, 10)
+            net.net(images[:2])  # sizes of the last layer
+            trainer = pl.Trainer(
+                accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False,
+                enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+            )  # fmt: skip
+            trainer.fit(net, DataLoader(sets[0], 64, shuffle=True, drop_last=True), DataLoader(sets[1], 256))
+            values.append(float(torch.cat(net.right).mean()))
+        return float(np.mean(values))
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=42)).optimize(objective, trials)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(*map(int, sys.argv[1:4]))
