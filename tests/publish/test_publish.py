@@ -137,8 +137,10 @@ def test_holds_what_a_stranger_needs_and_no_pixels(project: Path, folder: Path) 
     assert (folder / "README.md").read_bytes() == b""
     assert not [name for name in names if name.endswith((".png", ".npy")) or "examples" in name]
     page = (folder / "report.html").read_text()
-    assert "<image" not in page
-    assert "data:image/" not in page
+    images = re.findall(r"<im(?:age|g)\b[^>]*>", page)
+    assert page.count("data:image/") == len(images)
+    widths = [int(re.search(r'\bwidth="(\d+)"', image).group(1)) for image in images]  # type: ignore[union-attr]
+    assert max(widths) <= 4, "heat maps of models and classes alone; a photograph has 28 pixels"
     for name in names:
         assert str(project).encode() not in (folder / name).read_bytes(), name
     assert (folder / "declarations.csv").read_text() == "task,digest,commit,time,fits\nspots,none,c,t,0\n"

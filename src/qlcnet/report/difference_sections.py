@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from qlcnet.evidence.families import Family, Line
 from qlcnet.evidence.image_difference import ImageDifference
@@ -26,7 +26,9 @@ from qlcnet.report.content import (
 )
 from qlcnet.report.differences import TaskEvidence
 from qlcnet.report.forest import forest, rank_diagram
+from qlcnet.report.many_plots import differences
 from qlcnet.report.quantum_sections import about_alike, is_it_the_quantum
+from qlcnet.report.style import are_many
 from qlcnet.report.words import counted
 
 Cells = list[Cell | str]
@@ -105,16 +107,12 @@ def comparisons(context: Context) -> list[Block]:
         blocks += [Heading(name)] if len(context.differences.tasks) > 1 else []
         blocks += [Note(f"{refused.a} and {refused.b}: {refused.reason}.") for refused in of_task.comparisons.refused]
         blocks += [_family(family) for family in of_task.comparisons.of("primary")]
-        others = of_task.comparisons.of("exploratory")
-        if others:
-            count = of_task.comparisons.exploratory
-            title = f"{name}: {counted(count, 'exploratory comparison')}, unadjusted"
-            blocks.append(Details(title, [_family(family) for family in others], is_open=False))
+        blocks += _exploratory(name, of_task)
         if alike := of_task.comparisons.of("A/A"):
             lines = [about_alike(of_task), *(_family(family) for family in alike)]
             blocks.append(Details(f"{name}: A/A lines", lines, is_open=False))
         if len(of_task.models) > 2:
-            blocks.append(Details(f"{name}: every pair", [_matrix(name, of_task)], is_open=False))
+            blocks.append(Details(f"{name}: every pair", [_every_pair(name, of_task)], is_open=False))
         blocks.append(Details(f"{name}: what each side costs", [_costs(context, name)], is_open=False))
         if of_task.networks:
             blocks.append(Details(f"{name}: these networks, by image", [_networks(of_task)], is_open=False))
@@ -123,6 +121,26 @@ def comparisons(context: Context) -> list[Block]:
         if isinstance(context.differences.ranks, Ranks):
             blocks.append(Plot("ranks", rank_diagram(context.differences.ranks), RANKS))
     return blocks
+
+
+def _exploratory(name: str, of_task: TaskEvidence) -> list[Block]:
+    """Folded away; of many models a part a metric, that of the overview first."""
+    parts = {name: of_task.comparisons.of("exploratory")}
+    if are_many(of_task.models):
+        metrics = sorted(dict.fromkeys(one.metric for one in parts[name]), key=lambda metric: metric != of_task.metric)
+        parts = {
+            f"{name}, {WORDS.get(metric, metric)}": tuple(one for one in parts[name] if one.metric == metric)
+            for metric in metrics
+        }
+    return [
+        Details(
+            f"{title}: {counted(sum(len(one.lines) for one in families), 'exploratory comparison')}, unadjusted",
+            [_family(one) for one in families],
+            is_open=False,
+        )
+        for title, families in parts.items()
+        if families
+    ]
 
 
 def _family(family: Family) -> Table:
@@ -193,8 +211,22 @@ RANKS = (
 )
 
 
-def _matrix(task: str, of_task: TaskEvidence) -> Table:
-    rows: list[Cells] = []
+def _every_pair(task: str, of_task: TaskEvidence) -> Table | Plot:
+    """Every model against every other: a table, of many models a heat map."""
+    about = (
+        f"{task}, {WORDS.get(of_task.metric, of_task.metric)}, mean over common widths: each cell is of its two models "
+        "alone, unadjusted, and stays the same when a model is added."
+    )
+    if not are_many(of_task.models):
+        return Table(["Row − column", *of_task.models], list(_matrix_rows(of_task)), about, sortable=False)
+    figure = differences(of_task.models, of_task.pairs, "Row − column")
+    marks = (
+        " Dot: a difference was found; ring: it is too small to matter; no mark: undecided. Numbers: tables/pairs.csv."
+    )
+    return Plot(f"{task}-pairs", figure, about + marks)
+
+
+def _matrix_rows(of_task: TaskEvidence) -> Iterator[Cells]:
     for i, model in enumerate(of_task.models):
         row: Cells = [model]
         for j in range(len(of_task.models)):
@@ -203,14 +235,7 @@ def _matrix(task: str, of_task: TaskEvidence) -> Table:
                 row.append("–")
             else:
                 row.append(Cell(signed(verdict.test.mean), verdict.test.mean, verdict.word))
-        rows.append(row)
-    return Table(
-        ["Row − column", *of_task.models],
-        rows,
-        f"{task}, {WORDS.get(of_task.metric, of_task.metric)}, mean over common widths: each cell is of its two models "
-        "alone, unadjusted, and stays the same when a model is added.",
-        sortable=False,
-    )
+        yield row
 
 
 def _costs(context: Context, task: str) -> Table:

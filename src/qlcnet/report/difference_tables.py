@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from qlcnet.evidence.claims import Claim
 from qlcnet.evidence.families import Line
 from qlcnet.evidence.sentences import claim_sentence, sentence, standing_sentence
@@ -38,6 +40,25 @@ def comparison_records(found: StudyEvidence) -> Iterator[Record]:
         for role, line in _lines(found, name):
             entry = _entry(role, line)
             yield {"task": name} | entry | {"backbones": " ".join(entry["backbones"])}
+
+
+def pair_records(found: StudyEvidence) -> Iterator[Record]:
+    """Rows of tables/pairs.csv: every model against every later one, in the metric of the overview, unadjusted."""
+    for name, task in found.tasks.items():
+        for i, j in zip(*np.triu_indices(len(task.models), 1), strict=True):
+            verdict = task.pairs[i, j]
+            said = not isinstance(verdict, Silent)
+            yield {
+                "task": name,
+                "metric": task.metric,
+                "a": task.models[i],
+                "b": task.models[j],
+                "difference": rounded(verdict.test.mean) if said else None,
+                "low": rounded(verdict.interval.low) if said else None,
+                "high": rounded(verdict.interval.high) if said else None,
+                "p": rounded(verdict.p) if said else None,
+                "verdict": verdict.word,
+            }
 
 
 def claim_records(found: StudyEvidence) -> Iterator[Record]:

@@ -49,7 +49,7 @@ class Page:
 
 def has_closed(blocks: Sequence[Block]) -> bool:
     """Whether a section folds something away at first."""
-    return any(isinstance(block, Details) and not block.is_open for block in blocks)
+    return any(isinstance(block, Details) and (not block.is_open or has_closed(block.blocks)) for block in blocks)
 
 
 def kind_of(block: Block) -> str:

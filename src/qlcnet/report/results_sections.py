@@ -1,18 +1,15 @@
-"""Sections of results: at a glance, metrics by backbone, classes, ROC curves, training curves."""
+"""Sections of results: at a glance, metrics by backbone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator
 
 import numpy as np
 
 from qlcnet.evidence.coverage import coverage_like
 from qlcnet.evidence.further import ALL_METRICS, FURTHER_METRICS, baselines
-from qlcnet.evidence.learning import LearningCurve, learning_curve
-from qlcnet.evidence.metrics import METRICS, roc_curves
-from qlcnet.evidence.summary import ModelSummary
-from qlcnet.report import plots
+from qlcnet.evidence.metrics import METRICS
+from qlcnet.report import many_plots, plots
 from qlcnet.report.content import (
     Block,
     Cell,
@@ -24,19 +21,17 @@ from qlcnet.report.content import (
     Row,
     Table,
     Text,
-    count,
     estimated,
     interval_words,
     mean_sd,
     number,
 )
 from qlcnet.report.difference_sections import answers
-from qlcnet.report.study import ModelResults, TaskResults
-from qlcnet.report.summary import class_labels, method
-from qlcnet.report.words import counted, join_words, protocol_words
+from qlcnet.report.study import TaskResults
+from qlcnet.report.style import are_many
+from qlcnet.report.summary import method
+from qlcnet.report.words import counted, join_some, join_words, protocol_words
 
-T = TypeVar("T")
-FEW = 2  # backbones whose figures are all open at first
 BASELINES = {"majority": "majority class", "priors": "class shares"}
 FURTHER_TITLES = ("Macro F1", "Cohen's kappa", "Brier score", "Average precision", "Calibration error")
 TITLES = {
@@ -67,7 +62,7 @@ def overview(context: Context) -> list[Block]:
     return [
         *answers(context),
         Text(
-            f"This study trained **{models}** ({join_words(list(params.models))}) on **{backbones}** "
+            f"This study trained **{models}** ({join_some(list(params.models))}) on **{backbones}** "
             f"({join_words(list(params.backbones))}) and {counted(len(study.tasks), 'task')}: "
             f"**{counted(fits, 'fit')}**. "
             "Every number below is computed from out-of-fold predictions: each image is predicted by a network that "
@@ -210,13 +205,18 @@ def _by_backbone(context: Context, task: TaskResults) -> Iterator[Plot]:
     bars = "mean of folds, bars one standard deviation (ddof 1)" if several else "bars: 95 % interval"
     for metric in ("accuracy", "auc_macro", "balanced_accuracy", "auc_micro"):
         width = 10.0 if _is_wide(task) else 4.9
-        figure = plots.by_backbone(context.summaries[task.name], metric, order, baselines.get(metric), width)
+        drawn = context.summaries[task.name], metric, order, baselines.get(metric)
+        figure = many_plots.dots(*drawn) if are_many(_models(task)) else plots.by_backbone(*drawn, width)
         title = plots.METRIC_TITLES[metric]
         yield Plot(f"{task.name}-{metric}-by-backbone", figure, f"{task.name}: {title} by backbone, {bars}.")
 
 
 def _is_wide(task: TaskResults) -> bool:
-    return len(task.results) > WIDE
+    return len(task.results) > WIDE and not are_many(_models(task))
+
+
+def _models(task: TaskResults) -> set[str]:
+    return {model for _, model in task.results}
 
 
 def _test_table(context: Context, task: str) -> Table:
@@ -233,118 +233,3 @@ def _test_table(context: Context, task: str) -> Table:
         f"{task}: the official test part ({test_n:,} images), scored with every fit: mean ± sd over fits, below it the "
         "95 % interval of that mean.",
     )
-
-
-def classes(context: Context) -> list[Block]:
-    """Recall of each class and the confusion matrices, by backbone."""
-    blocks: list[Block] = [
-        Text(
-            "Recall is the share of a class that is recognised; the paper calls it per-class accuracy. In a confusion "
-            "matrix rows are true classes and columns predicted ones; the numbers are per cent of the row, empty is no "
-            "image at all."
-        )
-    ]
-    for name, task in context.study.tasks.items():
-        for backbone, summaries in _backbone_by_backbone(context.summaries[name]):
-            table = _recall_table(task, backbone, summaries)
-            confusions = {model: summary.confusion for model, summary in summaries.items()}
-            figure = plots.confusions(confusions, task.images.class_names)
-            caption = (
-                f"{name}, {backbone}: out-of-fold confusion matrices, per cent of each true class" + _over_repeats(task)
-            )
-            blocks.append(_details(task, backbone, [table, Plot(f"{name}-{backbone}-confusion", figure, caption)]))
-    return blocks
-
-
-def _recall_table(task: TaskResults, backbone: str, summaries: Mapping[str, ModelSummary]) -> Table:
-    members = next(iter(summaries.values())).members
-    rows: list[list[Cell | str]] = []
-    for k, label in enumerate(class_labels(task.images.class_names)):
-        found = [
-            cell
-            for summary in summaries.values()
-            for cell in (
-                estimated(summary.oof.recalls[k]),
-                estimated(summary.oof.aucs[k]),
-                number(summary.oof.average_precisions[k].value),
-            )
-        ]
-        rows.append([Cell(f"{k}", k), label, count(members[k]), *found])
-    caption = (
-        f"{task.name}, {backbone}: out-of-fold recall, AUC against the rest and average precision (AP) of each class, "
-        "below them the 95 % interval where one holds. Too few: classes of so few images have none."
-    )
-    headers = [f"{model}: {what}" for model in summaries for what in ("recall", "AUC", "AP")]
-    return Table(["Label", "Class", "Images", *headers], rows, caption)
-
-
-def curves(context: Context) -> list[Block]:
-    """ROC curves and reliability diagrams by backbone."""
-    blocks: list[Block] = [
-        Text(
-            "Each class against the rest, from out-of-fold probabilities. The area below the thick curve is the macro "
-            "AUC; the dashed diagonal is chance."
-        )
-    ]
-    for name, task in context.study.tasks.items():
-        for backbone, models in _backbone_by_backbone(task.results):
-            found = {key: roc_curves(model.oof.target, model.oof.probabilities) for key, model in models.items()}
-            figure = plots.rocs(found, task.images.class_names)
-            caption = f"{name}, {backbone}: out-of-fold ROC curves{_over_repeats(task)}"
-            diagrams = {key: context.summaries[name][backbone, key].reliability for key in models}
-            of_bins = (
-                f"{name}, {backbone}: reliability of the predicted class, out of fold{_over_repeats(task)}; in each "
-                "title the calibration error. Below the diagonal a network says more than it holds"
-            )
-            plots_here = [
-                Plot(f"{name}-{backbone}-roc", figure, caption),
-                Plot(f"{name}-{backbone}-reliability", plots.reliability(diagrams), of_bins),
-            ]
-            blocks.append(_details(task, backbone, plots_here))
-    return blocks
-
-
-def training(context: Context) -> list[Block]:
-    """Loss, accuracy and macro AUC by epoch."""
-    order = list(context.study.params.models)
-    blocks: list[Block] = [
-        Text(
-            "Mean over fits, bands one standard deviation. Training values (dashed) are collected while the weights "
-            "still change and with augmentation, validation values (solid) after each epoch and without."
-        )
-    ]
-    for name, task in context.study.tasks.items():
-        for backbone, models in _backbone_by_backbone(task.results):
-            found = {key: _learning(model) for key, model in models.items()}
-            fits = counted(len(next(iter(models.values())).fits), "fit")
-            caption = f"{name}, {backbone}: training and validation by epoch, mean ± sd over {fits}."
-            blocks.append(
-                _details(task, backbone, [Plot(f"{name}-{backbone}-training", plots.training(found, order), caption)])
-            )
-    return blocks
-
-
-def _learning(model: ModelResults) -> dict[str, LearningCurve]:
-    columns = [f"{part}_{metric}" for part in ("train", "val") for metric in plots.TRAINING]
-    return {column: learning_curve([fit.history for fit in model.fits], column) for column in columns}
-
-
-def _backbone_by_backbone(found: Mapping[tuple[str, str], T]) -> Iterator[tuple[str, dict[str, T]]]:
-    """From what is there by (backbone, model): each backbone, and what it has by model."""
-    for backbone in dict.fromkeys(backbone for backbone, _ in found):
-        yield backbone, {model: one for (of, model), one in found.items() if of == backbone}
-
-
-def _backbones(task: TaskResults) -> list[str]:
-    return list(dict.fromkeys(backbone for backbone, _ in task.results))
-
-
-def _details(task: TaskResults, backbone: str, blocks: Sequence[Block]) -> Details:
-    """A part that is open at first where there are few, else only for the first backbone of a task."""
-    backbones = _backbones(task)
-    return Details(f"{task.name} · {backbone}", blocks, len(backbones) <= FEW or backbone == backbones[0])
-
-
-def _over_repeats(task: TaskResults) -> str:
-    repeats = len(task.folds.repeats)
-    return f", {repeats} repeats together." if repeats > 1 else "."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ THEMED = {
     EDGE: "var(--edge)",
     **{colour: f"var(--c{i})" for i, colour in enumerate(COLOURS)},
 }
+FAMILY = " font-family: 'DejaVu Sans', sans-serif;"  # in the style of every text that matplotlib writes
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",  # real text: small, selectable, and legible at any size
     "svg.hashsalt": "qlcnet",  # ids from content alone
@@ -95,6 +96,11 @@ def make_figure(
     return figure, list(axes.flat)
 
 
+def are_many(models: Sized) -> bool:
+    """Whether there are more than colours can tell apart: then a model is a row or a panel with its name."""
+    return len(models) > len(COLOURS)
+
+
 def colour_of(position: int) -> str:
     """The colour of the model at this position in params.yaml: the same in every figure."""
     return COLOURS[position % len(COLOURS)]
@@ -116,7 +122,7 @@ def to_svg(figure: Figure) -> str:
 
 def inline(svg: str, name: str, label: str) -> str:
     """A standalone SVG as an element of the page: own ids, colours of the theme, a label for screen readers."""
-    body = svg[svg.index("<svg") :]
+    body = re.sub(r"\n\s+", "\n", svg[svg.index("<svg") :]).replace(FAMILY, "")  # style.css names the page's own fonts
     used = set(re.findall(r"(?:href=\"|url\()#([^\")]+)", body))  # the others only make a page of many figures large
     body = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', body)

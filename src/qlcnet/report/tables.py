@@ -13,7 +13,7 @@ from qlcnet.evidence.metrics import METRICS
 from qlcnet.evidence.summary import ModelSummary
 from qlcnet.report.checks import check_records
 from qlcnet.report.content import Context
-from qlcnet.report.difference_tables import claim_records, comparison_records
+from qlcnet.report.difference_tables import claim_records, comparison_records, pair_records
 from qlcnet.report.duplicates_section import near_duplicate_records
 from qlcnet.report.study import ModelResults, Study
 from qlcnet.report.summary import class_labels, limits, model_entry, rounded
@@ -33,6 +33,7 @@ def csv_tables(context: Context) -> dict[str, str]:
         "folds.csv": as_csv(_folds(context)),
         "history.csv": as_csv(_history(study)),
         "comparisons.csv": as_csv(comparison_records(context.differences)),
+        "pairs.csv": as_csv(pair_records(context.differences)),
         "claims.csv": as_csv(claim_records(context.differences)),
         "checks.csv": as_csv(check_records(context)),
         "near-duplicates.csv": as_csv(near_duplicate_records(context)),

@@ -84,6 +84,11 @@ def join_words(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "none"
 
 
+def join_some(words: Sequence[str], most: int = 8, shown: int = 3) -> str:
+    """All of at most `most` as join_words has them; of more the first: `a, b, c and 41 more`."""
+    return join_words(words if len(words) <= most else [*words[:shown], f"{len(words) - shown} more"])
+
+
 def big(value: int) -> str:
     """A count with a unit that keeps three digits: 1,682,343 -> 1.68 M."""
     for size, unit in ((10**12, " T"), (10**9, " G"), (10**6, " M"), (10**4, " k")):
