@@ -76,8 +76,14 @@ def compare_fit(name: str, recorded: Path, recomputed: Path, spread: Callable[[]
         found.agreement = 1.0
         return found
     found.notes.append(f"{', '.join(unequal_results)} differ{'s' * (len(unequal_results) == 1)}")
-    grade_predictions(found, pair[0], pair[1], spread, bool(differs.keys() - {"files"}))
+    grade_predictions(found, pair[0], pair[1], spread, _is_elsewhere(configs[0], differs))
     return found
+
+
+def _is_elsewhere(then: Mapping[str, Any], differs: Mapping[str, Any]) -> bool:
+    """Whether a fit was recorded on another kind of CPU, device or version than it was made again on, or may have been:
+    fits of a time before `computed_on` do not say."""
+    return "computed_on" not in then or any(key.split(".")[0] in ("computed_on", "numerics") for key in differs)
 
 
 def grade_predictions(

@@ -41,7 +41,7 @@ def parse_lock(text: str | None) -> dict[str, Stage]:
 
 def _stage(name: str, found: Mapping[str, Any]) -> Stage:
     deps, outs = (
-        tuple(Entry(one["path"], one["md5"]) for one in found.get(kind, []) if "md5" in one)
+        tuple(Entry(one["path"], str(one["md5"])) for one in found.get(kind, []) if "md5" in one)
         for kind in ("deps", "outs")
     )
     return Stage(name, deps, outs, found.get("params", {}).get("params.yaml", {}))
@@ -52,22 +52,36 @@ def outputs_of(stages: Mapping[str, Stage]) -> dict[str, str]:
     return {out.path: out.md5 for stage in stages.values() for out in stage.outs}
 
 
-def contradictions(stages: Mapping[str, Stage]) -> list[str]:
+def contradictions(stages: Mapping[str, Stage], cache: Cache) -> list[str]:
     """Outputs that cannot come from their inputs: a stage read another file than the one that the lock says was made.
 
-    `results/folds` stands for the folders below it: DVC takes no list of dependencies.
+    A dependency on a folder above several outputs (`results/folds`) is the list of all their files, where `cache` has
+    those lists.
     """
     made = outputs_of(stages)
     found = []
     for stage in stages.values():
         for dep in stage.deps:
-            if dep.path in made and made[dep.path] != dep.md5:
+            now = made.get(dep.path) or _joined(dep.path, made, cache)
+            if now and now != dep.md5:
                 outs = ", ".join(out.path for out in stage.outs)
                 found.append(
                     f"dvc.lock: {outs} cannot come from its inputs: {stage.name} read {dep.path} as {dep.md5[:12]}, "
-                    f"which was made as {made[dep.path][:12]}"
+                    f"which was made as {now[:12]}"
                 )
     return found
+
+
+def _joined(folder: str, made: Mapping[str, str], cache: Cache) -> str | None:
+    """Checksum of a folder whose subfolders are outputs; None where there is none, or a list is not at hand."""
+    joined: dict[str, str] = {}
+    inside = [path for path in made if path.startswith(f"{folder}/")]
+    for path in inside:
+        files = cache.list_files(made[path])
+        if files is None:
+            return None
+        joined |= {f"{path.removeprefix(folder + '/')}/{name}".rstrip("/"): md5 for name, md5 in files.items()}
+    return hashlib.md5(listing(joined), usedforsecurity=False).hexdigest() + DIRECTORY if inside else None
 
 
 def stale(stages: Mapping[str, Stage], root: Path) -> list[str]:

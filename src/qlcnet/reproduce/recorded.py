@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,11 +34,15 @@ IN_GIT = (SUMMARY, METRICS, "results/curves.csv")
 
 @dataclass
 class Recorded:
-    """root: a tree of links, laid out as a project. origins: where each output is from. problems: files that are not
-    what was recorded, a line each; unsound: the outputs that they are of. lists: of the outputs that DVC knows file by file, checksums by path."""
+    """root: a tree of links, laid out as a project. origins: where each output is from.
+
+    problems: files that are not what was recorded, a line each; unsound: the outputs that they are of. lists: of the
+    outputs that DVC knows file by file, checksums by path.
+    """
 
     root: Path
     stages: dict[str, Stage]
+    cache: Cache
     origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     unsound: set[str] = field(default_factory=set)
@@ -94,15 +98,15 @@ def gather(root: Path, commit: str, folder: Path, wanted: Callable[[str], bool],
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    found = Recorded(folder, parse_lock(git.text_at(root, commit, "dvc.lock")))
     cache = Cache([cache_of(root), *([clone / ".dvc" / "cache"] if clone else [])])
+    found = Recorded(folder, parse_lock(git.text_at(root, commit, "dvc.lock")), cache)
     in_checkout = outputs_of(parse_lock(_text(root / "dvc.lock")))
     is_here = git.head(root) == commit
     for path, md5 in found.lock.items():
         if path in IN_GIT:
             continue
         source = root / path if in_checkout.get(path) == md5 and (root / path).exists() else None
-        _take(found, path, md5, source, cache, wanted)
+        _take(found, path, md5, source, wanted)
     for path in IN_GIT:
         text = _text(root / path) if is_here else None
         origin = "the checkout" if text is not None else f"the commit {commit[:12]}"
@@ -117,10 +121,9 @@ def gather(root: Path, commit: str, folder: Path, wanted: Callable[[str], bool],
     return found
 
 
-def _take(
-    found: Recorded, path: str, md5: str, source: Path | None, cache: Cache, wanted: Callable[[str], bool]
-) -> None:
+def _take(found: Recorded, path: str, md5: str, source: Path | None, wanted: Callable[[str], bool]) -> None:
     """One output: each file from the checkout where that has it, else from the cache."""
+    cache = found.cache
     files = cache.list_files(md5)
     if files is None and source is None:
         return
@@ -156,13 +159,10 @@ def _take(
         found.origins[path] = " and ".join(sorted(origins))
 
 
-def problems_of_fits(recorded: Recorded, fits: Iterable[str]) -> list[str]:
+def problems_of_fits(folders: Mapping[str, Path], side: str) -> list[str]:
     """Fits whose files contradict the digests that their config.json holds, or their own identity."""
-    found = []
-    for name in fits:
-        if recorded.has_fit(name) and (problem := problem_in(recorded.project.fits / name)):
-            found.append(f"{name}: {problem}")
-    return found
+    found = {name: problem_in(folder) for name, folder in folders.items()}
+    return [f"{name}, {side}: {problem}" for name, problem in found.items() if problem]
 
 
 def copy_output(recorded: Recorded, path: str, target: Path) -> None:

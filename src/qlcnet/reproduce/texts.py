@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from qlcnet.grid.text import count_text, table
 from qlcnet.reproduce.compare_fits import FitVerdict
-from qlcnet.reproduce.grades import Grade
+from qlcnet.reproduce.grades import CONCLUSION, LEVELS, Grade
 from qlcnet.reproduce.verdict import Verdict
 
 SHOWN = 10  # fits of the table, differing numbers of a list
@@ -42,14 +42,13 @@ def as_markdown(verdict: Verdict) -> str:
 
 def as_junit(verdict: Verdict, level: str) -> str:
     """A test case a fit, one of the files and one of the conclusion, against the level that is asked for."""
-    from qlcnet.reproduce.grades import CONCLUSION, LEVELS
-
     suite = ElementTree.Element("testsuite", name=f"qlcnet reproduce {verdict.commit[:12]}")
     accepted = LEVELS.get(level, Grade.UNKNOWN)
-    cases = [(fit.fit, fit.grade > accepted and fit.grade != Grade.UNKNOWN, fit.grade == Grade.UNKNOWN,
-              f"{fit.grade.words}: {'; '.join([*fit.notes, fit.divergence])}") for fit in verdict.worst_first]  # fmt: skip
-    if level == CONCLUSION:
-        cases = []
+    cases = []
+    for fit in verdict.worst_first if level != CONCLUSION else []:
+        untold = fit.grade == Grade.UNKNOWN
+        why = "; ".join(filter(None, [fit.grade.words, *fit.notes, fit.divergence]))
+        cases.append((fit.fit, fit.grade > accepted and not untold, untold, why))
     cases.append(("files", bool(verdict.problems), False, "; ".join(verdict.problems)))
     same = verdict.conclusion.same
     is_asked = level == CONCLUSION
