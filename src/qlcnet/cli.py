@@ -160,8 +160,47 @@ def build_parser() -> argparse.ArgumentParser:
     track.add_argument("action", choices=("sync", "ui"), help="sync: add what the tracking store lacks; ui: browse it")
     track.add_argument("--port", type=int, default=5000, help="ui: port on 127.0.0.1 (default 5000)")
 
+    _add_reproduce(parsers)
     _add_tune(parsers)
     return parser
+
+
+def _add_reproduce(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    reproduce = _command(
+        parsers,
+        "reproduce",
+        "run a commit's study again in a clone, and say whether the results and the conclusion are the same; exit code "
+        "0: the level asked for is reached, 1: it is not, 2: it cannot be told, or the commit could not be run",
+        "qlcnet reproduce v1.0 --only dermamnist/lcnet_050/hybrid --sample 5",
+        commands.reproduce,
+    )
+    reproduce.add_argument("revision", metavar="REV", help="commit, tag, branch, or the id of an MLflow run")
+    reproduce.add_argument(
+        "--from",
+        dest="start",
+        choices=("raw", "folds", "train", "report"),
+        default="train",
+        help="raw: fetch the images again; folds: take them by checksum; train (default): folds and channels are made "
+        "and compared, and fits made from the recorded ones where these differ; report: the report alone",
+    )
+    reproduce.add_argument(
+        "--only", action="append", default=[], metavar="FIT", help="task/backbone/model[/repeat/fold]; * and ? as usual"
+    )
+    reproduce.add_argument("--sample", type=int, metavar="N", help="so many of the fits, chosen by --seed")
+    reproduce.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
+    reproduce.add_argument(
+        "--require",
+        choices=("bytes", "metrics", "rounding", "consistent", "conclusion"),
+        default="consistent",
+        help="what exit code 0 asks for (default: consistent)",
+    )
+    reproduce.add_argument("--dry-run", action="store_true", help="say what would be done and how long it takes")
+    reproduce.add_argument("--keep", action="store_true", help="leave the clone and its environment, and say where")
+    for name, what in (("json", "everything"), ("junit", "a test case a fit"), ("markdown", "for a pull request")):
+        reproduce.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write the verdict there: {what}")
+    reproduce.add_argument(
+        "--record", action="store_true", help="write reproductions/<commit>.json, for git; the report names it"
+    )
 
 
 def _add_tune(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -265,6 +265,42 @@ def track(options: argparse.Namespace) -> int:
     os.execvpe(ui.command[0], ui.command, ui.environment)
 
 
+def reproduce(options: argparse.Namespace) -> int:
+    """A commit's results again; the exit code says whether the level asked for is reached."""
+    from qlcnet.paths import Project
+    from qlcnet.report.summary import to_json
+    from qlcnet.reproduce.again import Request, plan, reproduce
+    from qlcnet.reproduce.grades import UNTOLD
+    from qlcnet.reproduce.record import write_record
+    from qlcnet.reproduce.revision import ReproduceError
+    from qlcnet.reproduce.texts import as_junit, as_markdown, as_text
+    from qlcnet.whole import write_whole
+
+    root = Project.find().root
+    try:
+        request = Request(
+            options.revision, options.start, tuple(options.only), options.sample, options.seed, options.keep
+        )
+        if options.dry_run:
+            print(plan(root, request))
+            return 0
+        verdict = reproduce(root, request)
+    except (ReproduceError, OSError) as error:
+        print(f"qlcnet reproduce: {error}", file=sys.stderr)
+        return UNTOLD
+    print(as_text(verdict))
+    for path, text in (
+        (options.json, to_json(verdict.to_json())),
+        (options.junit, as_junit(verdict, options.require)),
+        (options.markdown, as_markdown(verdict)),
+    ):
+        if path:
+            write_whole(path, text)
+    if options.record:
+        print(f"recorded: {write_record(root, verdict)}")
+    return verdict.code(options.require)
+
+
 def tune(options: argparse.Namespace) -> int:
     from qlcnet.search.preset import check_preset, write_preset
     from qlcnet.search.results import PAGE, write_results

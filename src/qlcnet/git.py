@@ -45,8 +45,37 @@ def differs(folder: Path, paths: tuple[str, ...]) -> bool | None:
     return None if answer is None else bool(answer.strip())
 
 
+def commit_of(folder: Path, revision: str) -> str | None:
+    """The commit that a revision (branch, tag, HEAD~3 …) names; None where it names none."""
+    answer = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return answer.strip() if answer else None
+
+
+def text_at(folder: Path, commit: str, path: str) -> str | None:
+    """A file as `commit` has it, `path` relative to `folder`; None where it has none."""
+    return _git(folder, "show", f"{commit}:./{path}")
+
+
+def clone_at(repository: Path, commit: str, folder: Path) -> None:
+    """A clone of a local repository with `commit` checked out, at no branch. Raises OSError with what git says."""
+    for where, arguments in (
+        (folder.parent, ("clone", "--quiet", "--no-checkout", "--local", str(repository), str(folder))),
+        (folder, ("checkout", "--quiet", "--detach", commit)),
+    ):
+        try:
+            subprocess.run(
+                ["git", *arguments], cwd=where, env=_environment(), capture_output=True, text=True, check=True
+            )
+        except subprocess.CalledProcessError as error:
+            raise OSError(f"git {arguments[0]} of {commit[:12]} failed: {error.stderr.strip()}") from None
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in INHERITED}
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
-    environment = {name: value for name, value in os.environ.items() if name not in INHERITED}
+    environment = _environment()
     try:
         answer = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, env=environment

@@ -1,0 +1,274 @@
+"""`qlcnet reproduce`: what is asked for, what will be done, and the verdict on what was."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from qlcnet import git, machine
+from qlcnet.fit.fold_folder import read_config, read_provenance
+from qlcnet.grid.text import count_text, duration
+from qlcnet.paths import Project
+from qlcnet.reproduce.compare_fits import FitVerdict, compare_fit
+from qlcnet.reproduce.conclusion import (
+    Conclusion,
+    compare_conclusions,
+    contradictions_of_metrics,
+    differing_numbers,
+)
+from qlcnet.reproduce.grades import Grade
+from qlcnet.reproduce.lock import contradictions, stale
+from qlcnet.reproduce.recompute import (
+    STARTS,
+    compare_inputs,
+    link_fits,
+    make_fits,
+    make_inputs,
+    make_report,
+)
+from qlcnet.reproduce.recorded import METRICS, SUMMARY, Recorded, gather, problems_of_fits
+from qlcnet.reproduce.revision import ReproduceError, Revision, resolve
+from qlcnet.reproduce.spread import Spread, spread_in
+from qlcnet.reproduce.verdict import Verdict
+from qlcnet.reproduce.workplace import Workplace, other_packages, place_of, workplace
+from qlcnet.scratch import scratch_folder
+
+log = logging.getLogger("qlcnet")
+
+
+@dataclass(frozen=True)
+class Request:
+    """start: the first stage that is made again. only: patterns of fits. sample: so many of them, chosen by seed."""
+
+    asked: str
+    start: str = "train"
+    only: tuple[str, ...] = ()
+    sample: int | None = None
+    seed: int = 0
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        if self.start not in STARTS:
+            raise ReproduceError(f"--from {self.start}: expected one of {', '.join(STARTS)}")
+        if self.sample is not None and self.sample < 1:
+            raise ReproduceError(f"--sample {self.sample}: give 1 or more fits")
+
+
+def reproduce(root: Path, request: Request) -> Verdict:
+    """Run a commit's study again, all or in part, and grade it. Raises ReproduceError where it cannot be run."""
+    revision = resolve(root, request.asked)
+    with workplace(root, revision.commit, request.keep) as place:
+        recorded = gather(root, revision.commit, place.folder / "recorded", lambda path: True, place.clone)
+        fits = fits_of(recorded, place.clone / "params.yaml")
+        chosen = choose(fits, (*revision.only, *request.only), request.sample, request.seed)
+        log.info("%s", what_to_do(root, revision, request, recorded, chosen, len(fits)))
+        verdict = Verdict(revision.asked, revision.commit, [], len(fits), Conclusion(None, "nothing was compared"))
+        made = _recompute(place, recorded, request, chosen, fits, verdict)
+        _judge(root, place, recorded, request, made, chosen, verdict)
+        if request.keep:
+            verdict.basis.append(f"kept: {place.folder}")
+        return verdict
+
+
+def plan(root: Path, request: Request) -> str:
+    """What `reproduce` would do, and how long that takes; nothing is made."""
+    revision = resolve(root, request.asked)
+    with scratch_folder(Project(root).scratch) as scratch:
+        recorded = gather(root, revision.commit, scratch / "recorded", lambda path: False)
+        params = scratch / "params.yaml"
+        params.write_text(git.text_at(root, revision.commit, "params.yaml") or "", encoding="utf-8")
+        fits = fits_of(recorded, params)
+        chosen = choose(fits, (*revision.only, *request.only), request.sample, request.seed)
+        return what_to_do(root, revision, request, recorded, chosen, len(fits))
+
+
+# --- which fits -----------------------------------------------------------------------------------------------------
+
+
+def fits_of(recorded: Recorded, params: Path) -> list[str]:
+    """Names of all fits of a study: those that were recorded, else those that its params.yaml asks for.
+
+    What the schema takes for `folds` and `repeats` where they are not given has never been another (5 and 1).
+    """
+    if found := recorded.fits():
+        return found
+    content = yaml.safe_load(params.read_text(encoding="utf-8"))  # of any age: today's schema may not know its keys
+    return [
+        f"{task}/{backbone}/{model}/repeat-{repeat}/fold-{fold}"
+        for task, settings in content["datasets"].items()
+        for backbone in content["backbones"]
+        for model in content["models"]
+        for repeat in range(settings["protocol"].get("repeats", 1))
+        for fold in range(1 if settings["protocol"].get("kind") == "official" else settings["protocol"].get("folds", 5))
+    ]
+
+
+def choose(fits: Sequence[str], patterns: Sequence[str], sample: int | None, seed: int) -> list[str]:
+    """The fits that some pattern names (task/backbone/model[/repeat/fold], with * and ?), and of those a sample."""
+    chosen = list(fits)
+    if patterns:
+        chosen = []
+        for pattern in patterns:
+            wanted = pattern.strip("/")
+            found = [fit for fit in fits if fnmatchcase(fit, wanted) or fnmatchcase(fit, f"{wanted}/*")]
+            if not found:
+                near = difflib.get_close_matches(wanted, fits, n=1, cutoff=0.0)
+                raise ReproduceError(f"--only {pattern}: none of the {len(fits)} fits; the nearest is {near[0]}")
+            chosen += [fit for fit in found if fit not in chosen]
+    if sample is not None and sample < len(chosen):
+        chosen = random.Random(seed).sample(sorted(chosen), sample)
+    return sorted(chosen)
+
+
+def what_to_do(
+    root: Path, revision: Revision, request: Request, recorded: Recorded, chosen: Sequence[str], total: int
+) -> str:
+    """The plan in words: commit, fits, stages, where records are from, how long it takes."""
+    tasks = sorted({fit.split("/")[0] for fit in chosen})
+    first = {"raw": "images fetched again, ", "report": ""}.get(request.start, "images verified by checksum, ")
+    stages = "the report alone" if request.start == "report" else f"{first}folds and channels made again, fits, report"
+    lines = [
+        f"reproduce {revision.asked}: commit {revision.commit[:12]}, {len(chosen)} of {count_text(total, 'fit')} "
+        f"of {', '.join(tasks)}",
+        f"  {stages}",
+        f"  in {place_of(root, revision.commit)}",
+    ]
+    origins = sorted({origin for path, origin in recorded.origins.items() if path.startswith("results/")})
+    lines.append(f"  recorded results: from {', '.join(origins)}" if origins else "  recorded results: none at hand")
+    if request.start != "report":
+        lines.append(f"  time: {_expected(root, recorded, chosen)}")
+    return "\n".join(lines)
+
+
+def _expected(root: Path, recorded: Recorded, chosen: Sequence[str]) -> str:
+    """What the fits took when this project's store got them; those that it lacks are counted as the others' mean."""
+    store, seconds = Project(root).store, []
+    for fit in chosen:
+        if fingerprint := recorded.fingerprint_of(fit):
+            known = read_provenance(store / fingerprint).get("seconds")
+            seconds += [float(known)] if known else []
+    if not seconds:
+        return "not known, as none of these fits is in this project's store; the progress bar will say"
+    total = sum(seconds) / len(seconds) * len(chosen) / min(machine.cores(), len(chosen))
+    return (
+        f"about {duration(total)} of fits on {count_text(machine.cores(), 'core')}, as they took before, and a minute"
+    )
+
+
+# --- recompute and judge --------------------------------------------------------------------------------------------
+
+
+def _recompute(
+    place: Workplace, recorded: Recorded, request: Request, chosen: Sequence[str], fits: Sequence[str], verdict: Verdict
+) -> dict[str, Path]:
+    """Run what is asked for; returns the folders of recomputed fits."""
+    if request.start == "report":
+        verdict.unchecked.append("no fit was run again (--from report)")
+        why = make_report(place, recorded, {}, fits, request.start)
+        verdict.unchecked += [why] if why else []
+        if not why:
+            verdict.fits.append(_report_alone(place, recorded))
+        return {}
+    for task in sorted({fit.split("/")[0] for fit in chosen}):
+        make_inputs(place, recorded, task, request.start)
+        different, rounded = compare_inputs(place, recorded, task)
+        verdict.problems += different
+        verdict.inputs += rounded
+        of_task = [fit for fit in chosen if fit.startswith(f"{task}/")]
+        total = sum(fit.startswith(f"{task}/") for fit in fits)
+        verdict.run += make_fits(place, task, of_task, total)
+    made = link_fits(place, recorded, chosen)
+    if lacking := sorted(set(chosen) - made.keys()):
+        raise ReproduceError(f"the commit's own code made no fit {lacking[0]} ({len(lacking)} are missing)")
+    why = make_report(place, recorded, made, fits, request.start)
+    verdict.unchecked += [why] if why else []
+    return made
+
+
+def _report_alone(place: Workplace, recorded: Recorded) -> FitVerdict:
+    """The grade of a report that was made again from recorded fits."""
+    equal = all(
+        (recorded.root / path).is_file() and (recorded.root / path).read_bytes() == (place.clone / path).read_bytes()
+        for path in (METRICS, SUMMARY)
+    )
+    return FitVerdict("report", Grade.BYTES if equal else Grade.DIFFERENT, "summary.json and metrics.json")
+
+
+def _judge(
+    root: Path,
+    place: Workplace,
+    recorded: Recorded,
+    request: Request,
+    made: dict[str, Path],
+    chosen: Sequence[str],
+    verdict: Verdict,
+) -> None:
+    at_hand = {fit: recorded.project.fits / fit for fit in made if recorded.has_fit(fit)}
+    verdict.problems[:0] = [
+        *contradictions(recorded.stages, recorded.cache),
+        *recorded.problems,
+        *problems_of_fits(at_hand, "recorded"),
+        *problems_of_fits(made, "recomputed"),
+        *contradictions_of_metrics(recorded),
+    ]
+    for fit, folder in at_hand.items():
+        verdict.fits.append(compare_fit(fit, folder, made[fit], partial(_spread, recorded, place, fit)))
+    _say_basis(recorded, request, made, at_hand, verdict)
+    _compare_report(place, recorded, verdict)
+    for judged in verdict.fits:
+        verdict.differs |= {key: pair for key, pair in judged.differs.items() if key.split(".")[0] != "files"}
+    verdict.differs |= {f"package {name}": pair for name, pair in other_packages(root, place.clone).items()}
+    if lines := stale(recorded.stages, place.clone):
+        verdict.differs |= {f"dvc.lock: {line}": ("an earlier state", "the commit's") for line in lines}
+    if made:
+        verdict.machine = read_config(next(iter(made.values()))).get("computed_on", {})
+
+
+def _spread(recorded: Recorded, place: Workplace, fit: str) -> Spread:
+    """Of the recorded fits, where those of the model are at hand; else of the recomputed ones."""
+    model = "/".join(fit.split("/")[:3])
+    whole = all(recorded.has_fit(name) for name in recorded.fits() if name.startswith(f"{model}/"))
+    return spread_in(recorded.project.fits if whole else Project(place.clone).fits, fit)
+
+
+def _say_basis(
+    recorded: Recorded, request: Request, made: dict[str, Path], at_hand: Collection[str], verdict: Verdict
+) -> None:
+    for path, origin in sorted(recorded.origins.items()):
+        if path.startswith("results/folds/") or path == SUMMARY:
+            verdict.basis.append(f"recorded {path}: {origin}")
+    verdict.basis.append(f"{count_text(verdict.run, 'fit')} run now" + (
+        f", {len(made) - verdict.run} by a run before that was interrupted or kept" if verdict.run < len(made) else ""
+    ))  # fmt: skip
+    if len(at_hand) < verdict.total:
+        verdict.unchecked.append(f"{len(at_hand)} of {verdict.total} fits were compared")
+    if lacking := sorted(set(made) - set(at_hand)):
+        verdict.unchecked.append(f"recorded predictions of {count_text(len(lacking), 'fit')} are not at hand")
+
+
+def _compare_report(place: Workplace, recorded: Recorded, verdict: Verdict) -> None:
+    """Numbers and verdicts of the report: where all fits are the same, so must they be."""
+    again, then = Project(place.clone).results, recorded.project.results
+    if any("report not recomputed" in line for line in verdict.unchecked):
+        verdict.conclusion = Conclusion(None, "the report was not recomputed")
+        return
+    basis = f"from {len(verdict.fits)} recomputed fits of {verdict.total}"
+    verdict.conclusion = compare_conclusions(then / "summary.json", again / "summary.json", basis)
+    found = []
+    for path, section in ((METRICS, ""), (SUMMARY, "tasks"), (SUMMARY, "evidence")):
+        if (recorded.root / path).is_file() and (place.clone / path).is_file():
+            lines = differing_numbers(recorded.root / path, place.clone / path, section)
+            found += [f"{path}: {section + '.' if section else ''}{line}" for line in lines]
+    same = all(fit.grade == Grade.BYTES for fit in verdict.fits) and not verdict.inputs
+    if same:
+        verdict.problems += [line for line in found if line not in verdict.problems]
+    else:
+        verdict.report += found
