@@ -29,7 +29,10 @@ class Predictions:
         """Of a fold folder, ordered by part and index. Raises OSError, or what a damaged file raises."""
         arrays = load_file(folder / PREDICTIONS)
         order = np.lexsort((arrays["index"], arrays["part"]))
-        return cls(**{name: arrays[name][order] for name in ("index", "target", "part", "probabilities")})
+        index, target, part, probabilities = (
+            arrays[name][order] for name in ("index", "target", "part", "probabilities")
+        )
+        return cls(index, target, part, probabilities)
 
     def metrics(self) -> dict[str, float]:
         """Every metric on the validation part, and on the test part where there is one (`test_<metric>`)."""
