@@ -8,7 +8,7 @@ import lzma
 import numpy as np
 
 from qlcnet.evidence.metrics import METRICS, metrics_of
-from qlcnet.publish.rounding import probabilities_of, steps_below, to_planes
+from qlcnet.publish.rounding import STEPS, pack, probabilities_of, steps_below
 
 IMAGES, MODELS = 10_015, 4
 PRIOR = np.array([0.67, 0.11, 0.11, 0.05, 0.03, 0.02, 0.01])
@@ -26,7 +26,7 @@ def main() -> None:
         p = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32)
         halves = np.moveaxis(np.ascontiguousarray(p.T.astype(np.float16)).view(np.uint8).reshape(7, IMAGES, 2), 2, 0)
         stored = steps_below(p)
-        kinds = (halves, halves[:, :-1], to_planes(stored))
+        kinds = (halves, halves[:, :-1], pack(p, STEPS[0]))
         sizes.append([len(lzma.compress(np.ascontiguousarray(one).tobytes(), preset=9)) for one in kinds])
         exact, rounded = metrics_of(target, p), metrics_of(target, probabilities_of(stored))
         changes.append([abs(exact[name] - rounded[name]) for name in METRICS])

@@ -19,14 +19,15 @@ from qlcnet.publish import PublishError, publish_study, read_published, rebuild
 from qlcnet.publish.markdown import write_index
 from qlcnet.publish.repeats import read_task, repeat_file, write_task
 from qlcnet.publish.rounding import (
+    EXACT,
     LARGEST_GAP,
     STEPS,
     TOLERANCE,
-    from_planes,
     least_steps,
+    pack,
     probabilities_of,
     steps_below,
-    to_planes,
+    unpack,
 )
 from qlcnet.report.study import read_study
 from tests.report.fold_folders import SMALL, make_params, make_study
@@ -300,12 +301,15 @@ def test_what_is_nearly_level_gets_finer_steps() -> None:
     assert moved[0] > 0.01
     assert moved[1] <= TOLERANCE
     assert least_steps([(target, spread), (target, level)]) == steps, "the least that does for every fold"
+    flat = 1 / 3 + 1e-3 * (level - level.mean())
+    assert least_steps([(target, flat / flat.sum(1, keepdims=True))]) == EXACT
 
 
-def test_worked_by_hand_and_from_planes() -> None:
+def test_worked_by_hand_packed_and_back() -> None:
     p = np.array([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [2 / 3, 1 / 3, 0.0]], np.float32)
     steps = steps_below(p)
     assert steps.tolist() == [[0, 16, 16], [640, 0, 640], [0, 16, 640]]
-    assert np.array_equal(from_planes(to_planes(steps)), steps)
+    assert np.array_equal(unpack(pack(p, 16), 16), probabilities_of(steps))
+    assert np.array_equal(unpack(pack(p, EXACT), EXACT), p)
     assert probabilities_of(steps) == pytest.approx(p, abs=2e-12)
     assert np.array_equal(steps_below(probabilities_of(steps)), steps), "rounding twice is rounding once"

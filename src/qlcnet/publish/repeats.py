@@ -7,7 +7,7 @@
 A repeat's file is a function of that repeat's fits alone. Arrays in it:
 
     folds                         int32 (3, rows): image, role and fold, the fold table's rows of this repeat
-    oof <backbone> <model>        uint8 (2, K, scored): see rounding.py; ordered by fold and image
+    oof <backbone> <model>        uint8 (2 or 4, K, scored): see rounding.py; ordered by fold and image
     test <backbone> <model>       the same of a test part scored by every fit (train-cv)
     history <backbone> <model>    float32 (folds, epochs, columns)
     about                         JSON as uint8: config.json of each fit, the history's columns, steps of predictions
@@ -32,7 +32,7 @@ from qlcnet.data.mechanism import Mechanism
 from qlcnet.data.near_duplicates import NearDuplicates
 from qlcnet.evidence.metrics import check_predictions
 from qlcnet.evidence.oof import OOFTable, check_coverage
-from qlcnet.publish.rounding import from_planes, least_steps, probabilities_of, steps_below, to_planes
+from qlcnet.publish.rounding import least_steps, pack, unpack
 from qlcnet.report.study import Fit, ModelResults, TaskResults, changed_settings, scored_images
 from qlcnet.stored import DamagedError, read_object
 from qlcnet.whole import write_synced
@@ -103,7 +103,7 @@ def _arrays_of(task: TaskResults, repeat: int) -> Arrays:
             if len(here):
                 of_folds = (here.rows(here.fold == fold) for fold in np.unique(here.fold))
                 steps[f"{kind} {name}"] = n = least_steps((one.target, one.probabilities) for one in of_folds)
-                found[f"{kind} {name}"] = to_planes(steps_below(here.probabilities, n))
+                found[f"{kind} {name}"] = pack(here.probabilities, n)
     text = json.dumps({"configs": configs, "columns": columns, "steps": steps}, sort_keys=True)
     found["about"] = np.frombuffer(text.encode(), np.uint8)
     return found
@@ -220,7 +220,7 @@ def _read_model(
             index, fold_of = _scored_by(folds, repeat, len(about["configs"][name]), kind, official)
             if f"{kind} {name}" in arrays:
                 steps = about["steps"][f"{kind} {name}"]
-                probabilities = probabilities_of(from_planes(arrays[f"{kind} {name}"]), steps)
+                probabilities = unpack(arrays[f"{kind} {name}"], steps)
                 target = images.labels[index]
                 check_predictions(target, probabilities)
                 columns = (np.full(len(index), repeat), fold_of, index, target, probabilities)

@@ -12,7 +12,8 @@ n = 16 (`test_a_ratio_is_off_by_half_a_step`).
 
 n is the least of STEPS that leaves every metric of every fold within TOLERANCE (`least_steps`). A network that learnt
 nothing says nearly the same of all images: with 16 steps its order would be lost, and its AUC moved by 0.03
-(`test_what_is_nearly_level_gets_finer_steps`).
+(`test_what_is_nearly_level_gets_finer_steps`); where no number of steps keeps it, the probabilities are stored as they
+are (EXACT).
 
 Why not float16: of 10,015 images and 7 overlapping classes float16 takes 116 kB after xz (99 kB without the last
 column), this takes 60 kB (`benchmarks/published_size.py`). What is left out is far below the spread of two fits.
@@ -31,6 +32,7 @@ import numpy as np
 from qlcnet.evidence.metrics import metrics_of
 
 STEPS = (16, 64, 256, 1024)  # in a factor of two
+EXACT = 0  # in the place of a number of steps: float32, not rounded
 OCTAVES = 40
 TOLERANCE = 5e-4  # of each metric in each fold: a twentieth of what two seeds differ by, and less
 # Two fits that are one function can round to neighbouring steps: p (1 - p) times the step, at most
@@ -40,13 +42,13 @@ Fold = tuple[np.ndarray, np.ndarray]  # targets (M,), probabilities (M, K)
 
 
 def least_steps(folds: Iterable[Fold]) -> int:
-    """The coarsest of STEPS within TOLERANCE in every metric of every fold; the finest where none is."""
+    """The coarsest of STEPS within TOLERANCE in every metric of every fold; EXACT where none is."""
     pairs = [(target, p, metrics_of(target, p)) for target, p in folds]
     for steps in STEPS:
         rounded = ((metrics_of(target, probabilities_of(steps_below(p, steps), steps)), m) for target, p, m in pairs)
         if all(not abs(found[name] - m[name]) > TOLERANCE for found, m in rounded for name in m):  # NaN stays NaN
             return steps
-    return STEPS[-1]
+    return EXACT
 
 
 @lru_cache(maxsize=len(STEPS))
@@ -75,13 +77,14 @@ def probabilities_of(below: np.ndarray, steps: int = STEPS[0]) -> np.ndarray:
     return (weights / total[:, None]).astype(np.float32)
 
 
-def to_planes(steps: np.ndarray) -> np.ndarray:
-    """Uint8 (2, K, M): low bytes and high bytes apart, a class after the other, which compresses best."""
-    columns = np.ascontiguousarray(steps.T)
-    return np.stack([columns & 0xFF, columns >> 8]).astype(np.uint8)
+def pack(probabilities: np.ndarray, steps: int) -> np.ndarray:
+    """Uint8 (2, K, M), or (4, K, M) of EXACT: bytes of one place apart, a class after the other: compresses best."""
+    columns = probabilities.astype("<f4") if steps == EXACT else steps_below(probabilities, steps).astype("<u2")
+    columns = np.ascontiguousarray(columns.T)
+    return np.ascontiguousarray(np.moveaxis(columns.view(np.uint8).reshape(*columns.shape, columns.itemsize), 2, 0))
 
 
-def from_planes(planes: np.ndarray) -> np.ndarray:
-    """What `to_planes` was given."""
-    low, high = planes.astype(np.uint16)
-    return np.ascontiguousarray((low | high << 8).T)
+def unpack(planes: np.ndarray, steps: int) -> np.ndarray:
+    """Probabilities float32 (M, K) of what `pack` gave: what everything published is computed from."""
+    columns = np.ascontiguousarray(np.moveaxis(planes, 0, 2)).view("<f4" if steps == EXACT else "<u2")[..., 0].T
+    return np.ascontiguousarray(columns, np.float32) if steps == EXACT else probabilities_of(columns, steps)
