@@ -198,9 +198,7 @@ def _add_reproduce(parsers: argparse._SubParsersAction[argparse.ArgumentParser])
     reproduce.add_argument("--keep", action="store_true", help="leave the clone and its environment, and say where")
     for name, what in (("json", "everything"), ("junit", "a test case a fit"), ("markdown", "for a pull request")):
         reproduce.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write the verdict there: {what}")
-    reproduce.add_argument(
-        "--record", action="store_true", help="write reproductions/<commit>.json, for git; the report names it"
-    )
+    reproduce.add_argument("--record", action="store_true", help="write reproductions/<commit>.json, for git")
 
 
 def _add_tune(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

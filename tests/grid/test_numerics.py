@@ -26,7 +26,6 @@ from qlcnet.grid.cluster.engine import ClusterError, DaskEngine
 from qlcnet.grid.engine import EngineError
 from qlcnet.grid.engines import engine_for
 from qlcnet.grid.worker import run_fit
-from qlcnet.search.tune import TuningError, tune
 from tests.fit.tiny_fits import make_data, make_spec
 from tests.grid.projects import TASK, make_project, plan
 from tests.grid.test_cluster import Link
@@ -160,8 +159,6 @@ def test_a_process_that_was_started_otherwise_refuses(tmp_path: Path, monkeypatc
     grid, _ = plan(params, tmp_path)
     with pytest.raises(EngineError, match=start):  # the grid ends, as where there is no CUDA
         run_fit(grid.specs[0], DataPaths.of(tmp_path, TASK), ("ry",), "", "here", print)
-    with pytest.raises(TuningError, match=start):  # trials run in the process of the search
-        tune(params, TASK, tmp_path, 1, None, None)
 
 
 @pytest.mark.parametrize(
