@@ -25,7 +25,7 @@ def test_the_ablation_runs_whole(tmp_path: Path, shared_data: Path) -> None:
     run("dvc", "repro", cwd=tmp_path, **environment)
     summary = json.loads((tmp_path / "results/summary.json").read_text())
     models = summary["tasks"]["dermamnist-rebuilt"]["lcnet_050"]
-    assert list(models) == list(params["models"])
+    assert set(models) == set(params["models"])
     assert len(fits(tmp_path)) == 2 * len(models)
     answers = summary["evidence"]["dermamnist-rebuilt"]["answers"]
     assert {answer.partition(":")[0] for answer in answers} >= {"quanv", "quantum", "hybrid", "quanv-entangled"}
