@@ -186,6 +186,9 @@ def _add_reproduce(parsers: argparse._SubParsersAction[argparse.ArgumentParser])
     reproduce.add_argument(
         "--only", action="append", default=[], metavar="FIT", help="task/backbone/model[/repeat/fold]; * and ? as usual"
     )
+    reproduce.add_argument(
+        "--study", default="", metavar="NAME", help="a published study, docs/results/NAME, instead of params.yaml's"
+    )
     reproduce.add_argument("--sample", type=int, metavar="N", help="so many of the fits, chosen by --seed")
     reproduce.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
     reproduce.add_argument(

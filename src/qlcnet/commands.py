@@ -279,7 +279,13 @@ def reproduce(options: argparse.Namespace) -> int:
     root = Project.find().root
     try:
         request = Request(
-            options.revision, options.start, tuple(options.only), options.sample, options.seed, options.keep
+            options.revision,
+            options.start,
+            tuple(options.only),
+            options.sample,
+            options.seed,
+            options.keep,
+            options.study,
         )
         if options.dry_run:
             print(plan(root, request))

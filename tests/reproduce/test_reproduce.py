@@ -254,9 +254,35 @@ def test_the_command_writes_what_is_asked_for(
     assert main(["reproduce", "no-such-commit"]) == 2
 
 
-def test_nothing_recorded_cannot_be_told(repository: Repository) -> None:
+@pytest.fixture
+def without_lock(repository: Repository) -> Path:
+    """Only results/summary.json, which is in git, says what the results were."""
     git(repository.root, "rm", "-q", "dvc.lock")
     commit(repository.root, "no lock")
-    verdict = reproduce(repository.root, Request("HEAD", only=(f"{TASK}/lcnet_035/hybrid",)))
+    return repository.root
+
+
+def test_of_summary_json_alone_whole_models_are_compared(without_lock: Path) -> None:
+    verdict = reproduce(without_lock, Request("HEAD", only=(f"{TASK}/lcnet_035/hybrid",)))
+    (model,) = verdict.fits
+    assert (model.fit, model.grade) == (f"{TASK}/lcnet_035/hybrid, out of fold", Grade.METRICS)
+    assert "recorded predictions of 4 fits are not at hand" in verdict.unchecked
+    assert verdict.code("metrics") == 0
+    assert verdict.code("bytes") == 1
+
+
+def test_and_a_part_of_a_model_cannot_be_told(without_lock: Path) -> None:
+    verdict = reproduce(without_lock, Request("HEAD", only=(FIT,)))
     assert verdict.grade == Grade.UNKNOWN
     assert verdict.code("consistent") == 2
+
+
+def test_nor_where_summary_json_says_otherwise(without_lock: Path) -> None:
+    path = without_lock / "results/summary.json"
+    summary = json.loads(path.read_text())
+    summary["tasks"][TASK]["lcnet_035"]["hybrid"]["accuracy"]["oof"] -= 0.01
+    path.write_text(json.dumps(summary))
+    commit(without_lock, "another number")
+    verdict = reproduce(without_lock, Request("HEAD"))
+    assert [fit.grade for fit in verdict.worst_first] == [Grade.UNKNOWN, Grade.METRICS]
+    assert "shows no spread" in verdict.worst_first[0].notes[0]

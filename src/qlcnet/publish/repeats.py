@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import lzma
 from dataclasses import asdict, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,19 @@ def read_task(name: str, params: Params, folder: Path) -> TaskResults:
         NearDuplicates(**near) if near else None,
     )
     return task
+
+
+def steps_of(folder: Path, repeat: int, backbone: str, model: str) -> dict[str, int]:
+    """Number of steps (rounding.py) that the predictions of a model in a repeat were rounded to: of `oof`, `test`."""
+    steps = _steps_in(repeat_file(folder, repeat))
+    name = f" {backbone} {model}"
+    return {kind: steps[f"{kind}{name}"] for kind in ("oof", "test") if f"{kind}{name}" in steps}
+
+
+@lru_cache(maxsize=8)
+def _steps_in(path: Path) -> dict[str, int]:
+    steps: dict[str, int] = json.loads(_read_arrays(path)["about"].tobytes())["steps"]
+    return steps
 
 
 def _read_about(folder: Path) -> dict[str, Any]:

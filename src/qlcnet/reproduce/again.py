@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -24,6 +24,16 @@ from qlcnet.reproduce.conclusion import (
     contradictions_of_metrics,
     differing_numbers,
 )
+from qlcnet.reproduce.from_published import (
+    conclusion_of,
+    contradictions_of,
+    folder_of,
+    same_study_as,
+    take_published,
+)
+from qlcnet.reproduce.from_remote import fetch_outputs, remote_of
+from qlcnet.reproduce.from_summary import compare_models
+from qlcnet.reproduce.from_tracking import take_tracked
 from qlcnet.reproduce.grades import Grade
 from qlcnet.reproduce.lock import contradictions, stale
 from qlcnet.reproduce.recompute import (
@@ -34,7 +44,7 @@ from qlcnet.reproduce.recompute import (
     make_inputs,
     make_report,
 )
-from qlcnet.reproduce.recorded import METRICS, SUMMARY, Recorded, gather, problems_of_fits
+from qlcnet.reproduce.recorded import METRICS, SUMMARY, Recorded, gather, nothing_in, problems_of_fits
 from qlcnet.reproduce.revision import ReproduceError, Revision, resolve
 from qlcnet.reproduce.spread import Spread, spread_in
 from qlcnet.reproduce.verdict import Verdict
@@ -42,11 +52,15 @@ from qlcnet.reproduce.workplace import Workplace, other_packages, place_of, work
 from qlcnet.scratch import scratch_folder
 
 log = logging.getLogger("qlcnet")
+FETCHED = ("data/raw/", "data/folds/", "results/folds/")  # from DVC's remote; channels are made again
 
 
 @dataclass(frozen=True)
 class Request:
-    """start: the first stage that is made again. only: patterns of fits. sample: so many of them, chosen by seed."""
+    """start: the first stage that is made again. only: patterns of fits. sample: so many of them, chosen by seed.
+
+    study: a published one of the commit (docs/results), instead of that of its params.yaml.
+    """
 
     asked: str
     start: str = "train"
@@ -54,28 +68,52 @@ class Request:
     sample: int | None = None
     seed: int = 0
     keep: bool = False
+    study: str = ""
 
     def __post_init__(self) -> None:
         if self.start not in STARTS:
             raise ReproduceError(f"--from {self.start}: expected one of {', '.join(STARTS)}")
         if self.sample is not None and self.sample < 1:
             raise ReproduceError(f"--sample {self.sample}: give 1 or more fits")
+        if self.study and self.start == "report":
+            raise ReproduceError("--study: the report alone of a published study is `qlcnet report --from`")
 
 
 def reproduce(root: Path, request: Request) -> Verdict:
     """Run a commit's study again, all or in part, and grade it. Raises ReproduceError where it cannot be run."""
     revision = resolve(root, request.asked)
-    with workplace(root, revision.commit, request.keep) as place:
-        recorded = gather(root, revision.commit, place.folder / "recorded", lambda path: True, place.clone)
+    with workplace(root, revision.commit, request.keep, request.study) as place:
+        recorded, unhad = _find_recorded(root, place, revision, request)
         fits = fits_of(recorded, place.clone / "params.yaml")
         chosen = choose(fits, (*revision.only, *request.only), request.sample, request.seed)
         log.info("%s", what_to_do(root, revision, request, recorded, chosen, len(fits)))
         verdict = Verdict(revision.asked, revision.commit, [], len(fits), Conclusion(None, "nothing was compared"))
+        verdict.study, verdict.unchecked = request.study, unhad
         made = _recompute(place, recorded, request, chosen, fits, verdict)
-        _judge(root, place, recorded, request, made, chosen, verdict)
+        verdict.unchecked += filter(None, [take_tracked(recorded, root, revision, made)])
+        _judge(root, place, recorded, made, fits, verdict)
         if request.keep:
             verdict.basis.append(f"kept: {place.folder}")
         return verdict
+
+
+def _find_recorded(root: Path, place: Workplace, revision: Revision, request: Request) -> tuple[Recorded, list[str]]:
+    """What the commit recorded, from wherever the user has it; and what could not be had, a line each."""
+    folder = place.folder / "recorded"
+    unhad: list[str] = []
+    if request.study:
+        recorded = nothing_in(folder)
+        take_published(recorded, folder_of(place.clone, request.study))
+        return recorded, unhad
+    recorded = gather(root, revision.commit, folder, lambda path: True, place.clone)
+    lacking = [path for path in recorded.lock if path.startswith(FETCHED) and not recorded.is_whole(path)]
+    if lacking and remote_of(root):
+        unhad += filter(None, [fetch_outputs(root, place, lacking)])
+        recorded = gather(root, revision.commit, folder, lambda path: True, place.clone)
+    published = same_study_as(place.clone)
+    if published and not all(recorded.is_whole(path) for path in recorded.lock if path.startswith("results/folds/")):
+        take_published(recorded, published)
+    return recorded, unhad
 
 
 def plan(root: Path, request: Request) -> str:
@@ -83,8 +121,10 @@ def plan(root: Path, request: Request) -> str:
     revision = resolve(root, request.asked)
     with scratch_folder(Project(root).scratch) as scratch:
         recorded = gather(root, revision.commit, scratch / "recorded", lambda path: False)
-        params = scratch / "params.yaml"
-        params.write_text(git.text_at(root, revision.commit, "params.yaml") or "", encoding="utf-8")
+        params, path = scratch / "params.yaml", "params.yaml"
+        if request.study:
+            recorded, path = nothing_in(scratch / "recorded"), f"docs/results/{request.study}/params.yaml"
+        params.write_text(git.text_at(root, revision.commit, path) or "", encoding="utf-8")
         fits = fits_of(recorded, params)
         chosen = choose(fits, (*revision.only, *request.only), request.sample, request.seed)
         return what_to_do(root, revision, request, recorded, chosen, len(fits))
@@ -137,12 +177,14 @@ def what_to_do(
     stages = "the report alone" if request.start == "report" else f"{first}folds and channels made again, fits, report"
     lines = [
         f"reproduce {revision.asked}: commit {revision.commit[:12]}, {len(chosen)} of {count_text(total, 'fit')} "
-        f"of {', '.join(tasks)}",
+        f"of {', '.join(tasks)}" + (f", as published in docs/results/{request.study}" if request.study else ""),
         f"  {stages}",
-        f"  in {place_of(root, revision.commit)}",
+        f"  in {place_of(root, revision.commit, request.study)}",
     ]
     origins = sorted({origin for path, origin in recorded.origins.items() if path.startswith("results/")})
-    lines.append(f"  recorded results: from {', '.join(origins)}" if origins else "  recorded results: none at hand")
+    further = [f"DVC's remote {name}" for name in [remote_of(root)] if name and not request.study]
+    further += [f"docs/results/{request.study}" if request.study else "MLflow"]
+    lines.append(f"  recorded results: from {', '.join(origins) or 'nothing at hand'}; else {', '.join(further)}")
     if request.start != "report":
         lines.append(f"  time: {_expected(root, recorded, chosen)}")
     return "\n".join(lines)
@@ -188,8 +230,9 @@ def _recompute(
     made = link_fits(place, recorded, chosen)
     if lacking := sorted(set(chosen) - made.keys()):
         raise ReproduceError(f"the commit's own code made no fit {lacking[0]} ({len(lacking)} are missing)")
-    why = make_report(place, recorded, made, fits, request.start)
-    verdict.unchecked += [why] if why else []
+    if not request.study:
+        why = make_report(place, recorded, made, fits, request.start)
+        verdict.unchecked += [why] if why else []
     return made
 
 
@@ -206,9 +249,8 @@ def _judge(
     root: Path,
     place: Workplace,
     recorded: Recorded,
-    request: Request,
     made: dict[str, Path],
-    chosen: Sequence[str],
+    fits: Sequence[str],
     verdict: Verdict,
 ) -> None:
     at_hand = {fit: recorded.project.fits / fit for fit in made if recorded.has_fit(fit)}
@@ -221,8 +263,18 @@ def _judge(
     ]
     for fit, folder in at_hand.items():
         verdict.fits.append(compare_fit(fit, folder, made[fit], partial(_spread, recorded, place, fit)))
-    _say_basis(recorded, request, made, at_hand, verdict)
-    _compare_report(place, recorded, verdict)
+    in_part = {
+        fit: recorded.partial[fit].reduce(folder, place.folder / "reduced" / fit)
+        for fit, folder in made.items()
+        if fit in recorded.partial
+    }
+    for fit, reduced in in_part.items():
+        spread = partial(_spread, recorded, place, fit)
+        verdict.fits.append(compare_fit(fit, recorded.project.fits / fit, reduced, spread, recorded.partial[fit]))
+    links = place.folder / "models"
+    verdict.fits += compare_models(recorded, made, fits, place.clone / "params.yaml", links)
+    _say_basis(recorded, made, verdict)
+    _compare_report(place, recorded, in_part, verdict)
     for judged in verdict.fits:
         verdict.differs |= {key: pair for key, pair in judged.differs.items() if key.split(".")[0] != "files"}
     verdict.differs |= {f"package {name}": pair for name, pair in other_packages(root, place.clone).items()}
@@ -235,28 +287,32 @@ def _judge(
 def _spread(recorded: Recorded, place: Workplace, fit: str) -> Spread:
     """Of the recorded fits, where those of the model are at hand; else of the recomputed ones."""
     model = "/".join(fit.split("/")[:3])
-    whole = all(recorded.has_fit(name) for name in recorded.fits() if name.startswith(f"{model}/"))
+    whole = all(recorded.knows_fit(name) for name in recorded.fits() if name.startswith(f"{model}/"))
     return spread_in(recorded.project.fits if whole else Project(place.clone).fits, fit)
 
 
-def _say_basis(
-    recorded: Recorded, request: Request, made: dict[str, Path], at_hand: Collection[str], verdict: Verdict
-) -> None:
+def _say_basis(recorded: Recorded, made: dict[str, Path], verdict: Verdict) -> None:
     for path, origin in sorted(recorded.origins.items()):
         if path.startswith("results/folds/") or path == SUMMARY:
             verdict.basis.append(f"recorded {path}: {origin}")
     verdict.basis.append(f"{count_text(verdict.run, 'fit')} run now" + (
         f", {len(made) - verdict.run} by a run before that was interrupted or kept" if verdict.run < len(made) else ""
     ))  # fmt: skip
+    at_hand = [fit for fit in made if recorded.knows_fit(fit)]
     if len(at_hand) < verdict.total:
         verdict.unchecked.append(f"{len(at_hand)} of {verdict.total} fits were compared")
     if lacking := sorted(set(made) - set(at_hand)):
         verdict.unchecked.append(f"recorded predictions of {count_text(len(lacking), 'fit')} are not at hand")
 
 
-def _compare_report(place: Workplace, recorded: Recorded, verdict: Verdict) -> None:
+def _compare_report(place: Workplace, recorded: Recorded, in_part: dict[str, Path], verdict: Verdict) -> None:
     """Numbers and verdicts of the report: where all fits are the same, so must they be."""
     again, then = Project(place.clone).results, recorded.project.results
+    if recorded.published and (verdict.study or any("report not recomputed" in line for line in verdict.unchecked)):
+        verdict.problems += contradictions_of(recorded.published)
+        basis = f"from {len(in_part)} recomputed fits of {verdict.total}, the others as published, by today's code"
+        verdict.conclusion = conclusion_of(recorded.published, recorded, in_part, basis)
+        return
     if any("report not recomputed" in line for line in verdict.unchecked):
         verdict.conclusion = Conclusion(None, "the report was not recomputed")
         return

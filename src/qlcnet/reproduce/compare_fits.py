@@ -16,6 +16,7 @@ from qlcnet.evidence.metrics import predicted_classes
 from qlcnet.fit.fold_folder import CONFIG, FILES, HISTORY, PREDICTIONS, WEIGHTS, read_history
 from qlcnet.report.summary import DIGITS
 from qlcnet.reproduce.grades import Grade
+from qlcnet.reproduce.partial import Partial
 from qlcnet.reproduce.predictions import Predictions
 from qlcnet.reproduce.spread import Spread, distance
 
@@ -46,9 +47,15 @@ class FitVerdict:
         return max((abs(a - b) for a, b in self.metrics.values() if math.isfinite(a - b)), default=0.0)
 
 
-def compare_fit(name: str, recorded: Path, recomputed: Path, spread: Callable[[], Spread]) -> FitVerdict:
-    """The verdict of a fit whose two fold folders are at hand. `spread`: gives that of fits of its model, if asked."""
-    contents = {file: tuple((folder / file).read_bytes() for folder in (recorded, recomputed)) for file in FILES}
+def compare_fit(
+    name: str, recorded: Path, recomputed: Path, spread: Callable[[], Spread], partial: Partial | None = None
+) -> FitVerdict:
+    """The verdict of a fit whose two fold folders are at hand. `spread`: gives that of fits of its model, if asked.
+
+    partial: where the record has a part of the fit; both folders are then of that part.
+    """
+    files = [file for file in FILES if partial is None or file != WEIGHTS]
+    contents = {file: tuple((folder / file).read_bytes() for folder in (recorded, recomputed)) for file in files}
     unequal = [file for file, (then, now) in contents.items() if then != now]
     try:
         configs = [json.loads(content) for content in contents[CONFIG]]
@@ -56,7 +63,8 @@ def compare_fit(name: str, recorded: Path, recomputed: Path, spread: Callable[[]
         metrics = [one.metrics() for one in pair]
     except Exception as error:  # of a damaged file, whatever it raises
         return FitVerdict(name, Grade.DIFFERENT, "every file", notes=[f"a file cannot be read: {error}"])
-    differs = differences(configs[0], configs[1])
+    then, now = (partial.comparable(config) if partial else config for config in configs)
+    differs = differences(then, now)
     names = [metric for metric in metrics[0] if metric in metrics[1]]
     found = FitVerdict(
         name,
@@ -72,8 +80,17 @@ def compare_fit(name: str, recorded: Path, recomputed: Path, spread: Callable[[]
         found.grade = Grade.DIFFERENT
         found.notes.append(f"{CONFIG} differs in {', '.join(of_fit)}")
         return found
+    vouched = partial is not None and "files" in configs[0] and configs[0]["files"] == configs[1].get("files")
+    if vouched and unequal_results:
+        found.grade = Grade.DIFFERENT
+        found.notes.append(f"{' and '.join(unequal_results)} recorded are not those that the recorded digests are of")
+        return found
     if not unequal_results:
         found.agreement = 1.0
+        if partial:
+            found.grade = Grade.BYTES if vouched else Grade.METRICS
+            found.basis = f"predictions and history of {partial.origin}"
+            found.notes.append("by digests" if vouched else f"equal in what {partial.origin} has of it: no weights")
         return found
     found.notes.append(f"{', '.join(unequal_results)} differ{'s' * (len(unequal_results) == 1)}")
     grade_predictions(found, pair[0], pair[1], spread, _is_elsewhere(configs[0], differs))

@@ -15,11 +15,11 @@ def write_record(root: Path, verdict: Verdict) -> Path:
     """Write what was compared, the verdict, its basis and the kind of machine; returns the file."""
     found = verdict.to_json()
     keys = (
-        "commit", "verdict", "conclusion", "first_divergence", "fits_of_study", "fits_run", "problems", "basis",
-        "not_checked", "machine", "differs",
+        "commit", "study", "verdict", "conclusion", "first_divergence", "fits_of_study", "fits_run", "problems",
+        "basis", "not_checked", "machine", "differs",
     )  # fmt: skip
     compared = {fit["fit"]: fit["grade"] for fit in found["fits"]}
-    path = root / FOLDER / f"{verdict.commit}.json"
+    path = root / FOLDER / f"{'-'.join(filter(None, (verdict.commit, verdict.study)))}.json"
     basis = [line for line in found["basis"] if not line.startswith("kept: ")]  # a place of this machine
     write_whole(path, to_json({**{key: found[key] for key in keys}, "basis": basis, "compared": compared}))
     return path

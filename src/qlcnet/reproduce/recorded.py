@@ -1,4 +1,6 @@
-"""What a commit recorded, from where the user has it: the checkout, DVC's caches, its remote; a tree of links to it.
+"""What a commit recorded, from where the user has it: the checkout, DVC's caches; a tree of links to it.
+
+What other sources keep of a fit (MLflow, docs/results) is laid beside it: partial.py.
 
 Every file is held against the checksum of the commit's dvc.lock: one that is not what was recorded is named.
 """
@@ -27,6 +29,7 @@ from qlcnet.reproduce.lock import (
     outputs_of,
     parse_lock,
 )
+from qlcnet.reproduce.partial import Partial
 
 SUMMARY, METRICS = "results/summary.json", "results/metrics.json"
 IN_GIT = (SUMMARY, METRICS, "results/curves.csv")
@@ -37,7 +40,8 @@ class Recorded:
     """root: a tree of links, laid out as a project. origins: where each output is from.
 
     problems: files that are not what was recorded, a line each; unsound: the outputs that they are of. lists: of the
-    outputs that DVC knows file by file, checksums by path.
+    outputs that DVC knows file by file, checksums by path. partial: of fits that are at hand in part, by name.
+    published: the folder of a published study that some of them are from.
     """
 
     root: Path
@@ -47,6 +51,8 @@ class Recorded:
     problems: list[str] = field(default_factory=list)
     unsound: set[str] = field(default_factory=set)
     lists: dict[str, dict[str, str]] = field(default_factory=dict)
+    partial: dict[str, Partial] = field(default_factory=dict)
+    published: Path | None = None
 
     @property
     def project(self) -> Project:
@@ -73,6 +79,10 @@ class Recorded:
         """Whether all files of a fit are at hand."""
         return all((self.project.fits / name / file).is_file() for file in FILES)
 
+    def knows_fit(self, name: str) -> bool:
+        """Whether a fit is at hand, whole or in part."""
+        return name in self.partial or self.has_fit(name)
+
     def fingerprint_of(self, name: str) -> str:
         """That which a recorded fit states; empty where it is not at hand or damaged."""
         try:
@@ -96,10 +106,9 @@ def gather(root: Path, commit: str, folder: Path, wanted: Callable[[str], bool],
 
     wanted: whether a path is to be verified byte by byte; others are linked alone. clone: whose cache is looked at too.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    cache = Cache([cache_of(root), *([clone / ".dvc" / "cache"] if clone else [])])
-    found = Recorded(folder, parse_lock(git.text_at(root, commit, "dvc.lock")), cache)
+    found = nothing_in(folder)
+    found.cache = Cache([cache_of(root), *([clone / ".dvc" / "cache"] if clone else [])])
+    found.stages = parse_lock(git.text_at(root, commit, "dvc.lock"))
     in_checkout = outputs_of(parse_lock(_text(root / "dvc.lock")))
     is_here = git.head(root) == commit
     for path, md5 in found.lock.items():
@@ -119,6 +128,13 @@ def gather(root: Path, commit: str, folder: Path, wanted: Callable[[str], bool],
         if path in found.lock and _md5(text.encode()) != found.lock[path]:
             found.name_problem(path, f"{path} of {origin} is not what dvc.lock says was made")
     return found
+
+
+def nothing_in(folder: Path) -> Recorded:
+    """No record as yet, laid out in `folder`, anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return Recorded(folder, {}, Cache([]))
 
 
 def _take(found: Recorded, path: str, md5: str, source: Path | None, wanted: Callable[[str], bool]) -> None:

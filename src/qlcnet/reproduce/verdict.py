@@ -33,6 +33,7 @@ class Verdict:
     unchecked: list[str] = field(default_factory=list)
     machine: dict[str, Any] = field(default_factory=dict)
     run: int = 0  # fits that this process ran
+    study: str = ""  # of docs/results, where that was reproduced
 
     @property
     def grade(self) -> Grade:
@@ -71,6 +72,7 @@ class Verdict:
         return {
             "asked": self.asked,
             "commit": self.commit,
+            "study": self.study,
             "verdict": self.grade.words,
             "conclusion": {**asdict(self.conclusion), "changes": list(self.conclusion.changes)},
             "first_divergence": self.divergence,

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from qlcnet import git
 from qlcnet.paths import Project
+from qlcnet.reproduce.from_published import folder_of
 from qlcnet.reproduce.revision import ReproduceError
 from qlcnet.whole import whole_folder, write_whole
 
@@ -91,17 +92,18 @@ def _die_with_the_parent() -> None:
 
 
 @contextmanager
-def workplace(root: Path, commit: str, keep: bool) -> Iterator[Workplace]:
+def workplace(root: Path, commit: str, keep: bool, study: str = "") -> Iterator[Workplace]:
     """The place of a commit: found as an interrupted run left it, or made; removed when all went well, unless `keep`.
 
+    study: a published one, whose params.yaml is that of the clone.
     Raises ReproduceError where another process reproduces the same commit.
     """
-    folder = place_of(root, commit)
+    folder = place_of(root, commit, study)
     repository = git.repository_of(root)
     if repository is None:
         raise ReproduceError(f"{root} is in no git repository")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{commit}.lock"))
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -114,6 +116,8 @@ def workplace(root: Path, commit: str, keep: bool) -> Iterator[Workplace]:
         clone = top / root.resolve().relative_to(repository.top)
         if not (clone / "params.yaml").is_file():
             raise ReproduceError(f"{commit[:12]} has no params.yaml: it is no commit of a qlcnet project")
+        if study:
+            shutil.copyfile(folder_of(clone, study) / "params.yaml", clone / "params.yaml")
         yield Workplace(folder, clone, _python_of(root, clone, folder))
         if not keep:
             shutil.rmtree(folder)
@@ -121,9 +125,9 @@ def workplace(root: Path, commit: str, keep: bool) -> Iterator[Workplace]:
         lock.release()
 
 
-def place_of(root: Path, commit: str) -> Path:
+def place_of(root: Path, commit: str, study: str = "") -> Path:
     """Where a commit is reproduced: its clone has a store of its own there, as its git directory is its own."""
-    return Project(root).state / "reproduce" / commit
+    return Project(root).state / "reproduce" / "-".join(filter(None, (commit, study)))
 
 
 def other_packages(root: Path, clone: Path) -> dict[str, tuple[str, str]]:
