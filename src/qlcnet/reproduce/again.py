@@ -173,8 +173,12 @@ def what_to_do(
 ) -> str:
     """The plan in words: commit, fits, stages, where records are from, how long it takes."""
     tasks = sorted({fit.split("/")[0] for fit in chosen})
-    first = {"raw": "images fetched again, ", "report": ""}.get(request.start, "images verified by checksum, ")
-    stages = "the report alone" if request.start == "report" else f"{first}folds and channels made again, fits, report"
+    first = "images fetched again" if request.start == "raw" else "images verified by checksum"
+    stages = f"{first}, folds and channels made again, fits, report"
+    if request.start == "report":
+        stages = "the report alone"
+    elif request.study:
+        stages = "images fetched, folds and channels made, fits; verdicts from the published predictions"
     lines = [
         f"reproduce {revision.asked}: commit {revision.commit[:12]}, {len(chosen)} of {count_text(total, 'fit')} "
         f"of {', '.join(tasks)}" + (f", as published in docs/results/{request.study}" if request.study else ""),

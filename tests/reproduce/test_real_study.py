@@ -1,0 +1,147 @@
+"""A study of this project's own code in a real repository with a DVC remote and an MLflow store, reproduced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from qlcnet.reproduce.again import Request, reproduce
+from qlcnet.reproduce.grades import Grade
+from qlcnet.reproduce.verdict import Verdict
+from qlcnet.reproduce.workplace import place_of
+from tests.test_end_to_end import DIGITS, project, run, small
+
+FITS = 4
+AS_SOMEBODY = ("-c", "user.name=t", "-c", "user.email=t@t")
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A study at `first`, then one with another learning rate at HEAD. kept: the reproduction of `first`, in place."""
+
+    root: Path
+    first: str
+    kept: Verdict
+    changed: list[str]
+
+
+def record(root: Path, message: str) -> str:
+    """Run the study as it stands and commit what it leaves; the commit."""
+    run("dvc", "repro", cwd=root)
+    run("dvc", "push", "-q", cwd=root)
+    run("git", "add", "-A", cwd=root)
+    run("git", *AS_SOMEBODY, "commit", "-qm", message, cwd=root)
+    return run("git", "rev-parse", "HEAD", cwd=root).strip()
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Of every file of a project but those of reproductions and the lock files of open stores."""
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and ".qlcnet/reproduce" not in path.as_posix() and path.suffix != ".lock"
+        and ".qlcnet/tmp" not in path.as_posix()
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Studied:
+    """Recorded, changed, recorded again; then the first is reproduced, killed on the way and started again."""
+    folder = tmp_path_factory.mktemp("real")
+    root = project(folder / "project", small("digits", DIGITS))
+    run("dvc", "remote", "add", "-d", "store", str(folder / "remote"), cwd=root)
+    first = record(root, "a study")
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["training"]["learning_rate"] = 0.01
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    record(root, "another learning rate")
+    before = digests(root)
+    kill_on_the_way(root, first)
+    kept = reproduce(root, Request(first, keep=True))
+    after = digests(root)
+    return Studied(root, first, kept, sorted(name for name in before | after if before.get(name) != after.get(name)))
+
+
+def kill_on_the_way(root: Path, commit: str) -> None:
+    """Start a reproduction, and kill -9 its first process when a fit is done; wait until all of it is gone."""
+    command = [sys.executable, "-m", "qlcnet.cli", "reproduce", commit]
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    store = place_of(root, commit) / "clone" / ".qlcnet" / "folds"
+    deadline = time.monotonic() + 120
+    while not list(store.glob("[!.]*/config.json")):
+        assert process.poll() is None and time.monotonic() < deadline, "no fit was made"
+        time.sleep(0.02)
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive, "what it had started ends with it"
+
+
+def test_a_killed_run_goes_on_and_the_bytes_are_identical(studied: Studied) -> None:
+    verdict = studied.kept
+    assert verdict.grade == Grade.BYTES, (verdict.problems, verdict.worst_first)
+    assert verdict.conclusion.same
+    assert verdict.conclusion.said > 0
+    assert len(verdict.fits) == verdict.total == FITS
+    assert 0 < verdict.run < FITS, "what was fitted before the kill is not fitted again"
+    assert verdict.code("bytes") == 0
+
+
+def test_nothing_of_the_project_is_touched(studied: Studied) -> None:
+    assert studied.changed == []
+
+
+@pytest.fixture
+def repository(studied: Studied, tmp_path: Path) -> Path:
+    """A copy that a test may change, with the reproduction in it."""
+    shutil.copytree(studied.root, tmp_path / "project", symlinks=True)
+    return tmp_path / "project"
+
+
+def forget(root: Path) -> None:
+    """Remove results and cache, as in a fresh clone; the reproduction's own cache too."""
+    for name in ("results/folds", "data", ".dvc/cache"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    for cache in (root / ".qlcnet/reproduce").glob("*/clone/.dvc/cache"):
+        shutil.rmtree(cache)
+
+
+def test_the_record_is_fetched_from_the_remote(studied: Studied, repository: Path) -> None:
+    forget(repository)
+    verdict = reproduce(repository, Request(studied.first, keep=True))
+    assert verdict.grade == Grade.BYTES, verdict.unchecked
+    assert (verdict.run, len(verdict.fits)) == (0, FITS)
+    assert not (repository / ".dvc/cache").exists()
+
+
+def test_else_read_from_the_tracking_store(studied: Studied, repository: Path) -> None:
+    forget(repository)
+    run("dvc", "remote", "remove", "store", cwd=repository)
+    verdict = reproduce(repository, Request(studied.first, keep=True))
+    assert [fit.grade for fit in verdict.fits] == [Grade.METRICS] * FITS, verdict.worst_first
+    assert "no weights" in verdict.fits[0].notes[0]
+    assert {fit.agreement for fit in verdict.fits} == {1.0}
+    assert verdict.conclusion.same
+
+
+def test_else_metrics_are_compared(studied: Studied, repository: Path) -> None:
+    forget(repository)
+    run("dvc", "remote", "remove", "store", cwd=repository)
+    (repository / "mlruns/mlflow.db").unlink()
+    verdict = reproduce(repository, Request(studied.first, keep=True))
+    assert [(fit.fit.split("/")[2], fit.grade) for fit in verdict.fits] == [
+        ("classical, out of fold", Grade.METRICS),
+        ("hybrid, out of fold", Grade.METRICS),
+    ]
