@@ -80,7 +80,8 @@ def kill_on_the_way(root: Path, commit: str) -> None:
     store = place_of(root, commit) / "clone" / ".qlcnet" / "folds"
     deadline = time.monotonic() + 120
     while not list(store.glob("[!.]*/config.json")):
-        assert process.poll() is None and time.monotonic() < deadline, "no fit was made"
+        assert process.poll() is None
+        assert time.monotonic() < deadline, "no fit was made"
         time.sleep(0.02)
     family = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
