@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from qlcnet import machine
 from qlcnet.data.batches import InputArray
+from qlcnet.fit.computed_on import WeightDigests
 from qlcnet.fit.fitting import fit_fold
 from qlcnet.fit.fold_folder import TEST, VALIDATION
 from qlcnet.fit.spec import FitResult, FitSpec
@@ -42,6 +44,25 @@ def test_a_fit_is_the_same_after_other_draws_and_with_a_listener(usual: FitResul
     epochs: list[Any] = []
     assert_same(fit_fold(make_spec(), make_data(), lambda row: epochs.append(dict(row))), usual)
     assert epochs == usual.history
+
+
+def test_each_epoch_has_a_digest_of_its_weights_which_changes_no_byte(
+    usual: FitResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = usual.facts["epoch_weights"]
+    assert len(digests) == len(usual.history) == 2
+    expected = hashlib.sha256()
+    for name, array in sorted(usual.weights.items()):
+        expected.update(name.encode() + array.tobytes())
+    assert digests[-1] == expected.hexdigest()[:16], "of the last epoch: the weights that the fit leaves"
+    assert digests[0] != digests[1]
+    other = fit_fold(make_spec(epochs=1), make_data())
+    assert other.facts["epoch_weights"] == digests[:1], "no schedule: the first of two epochs is the only one of one"
+
+    monkeypatch.setattr(WeightDigests, "on_train_epoch_end", lambda *_: None)
+    without = fit_fold(make_spec(), make_data())
+    assert without.facts.pop("epoch_weights") == []
+    assert_same(without, replace(usual, facts={k: v for k, v in usual.facts.items() if k != "epoch_weights"}))
 
 
 def test_another_seed_or_fold_is_another_fit(usual: FitResult) -> None:

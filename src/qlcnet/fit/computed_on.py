@@ -1,21 +1,40 @@
 """What a fit is computed on, of all that can change its last bits without being part of its identity.
 
-Recorded with the fit and read by nothing that computes: fit.code does not follow it. And whether this process computes
-as `training.numerics` asks.
+Recorded with the fit and read by nothing that computes: fit.code does not follow it. And digests of the weights after
+each epoch, by which two fits are seen to part; and whether this process computes as `training.numerics` asks.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 
 from qlcnet import machine
 from qlcnet.models.fast.product import product_library
+from qlcnet.models.module import Classifier
 
 
 class NumericsError(RuntimeError):
     """This process does not compute as `training.numerics` asks; the message says why, and what to do."""
+
+
+class WeightDigests(pl.Callback):
+    """Of each finished epoch a digest of all weights and buffers: 16 hex digits of SHA-256 over their bytes by name."""
+
+    def __init__(self) -> None:
+        self.digests: list[str] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Called after the validation of the epoch, which changes no weight."""
+        assert isinstance(module, Classifier)
+        found = hashlib.sha256()
+        for name, value in sorted(module.network.state_dict().items()):
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        self.digests.append(found.hexdigest()[:16])
 
 
 def computed_on(device: str) -> dict[str, Any]:

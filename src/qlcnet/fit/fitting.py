@@ -22,7 +22,7 @@ from torch import nn
 
 from qlcnet import machine
 from qlcnet.data.batches import Batches
-from qlcnet.fit.computed_on import check_numerics, computed_on
+from qlcnet.fit.computed_on import WeightDigests, check_numerics, computed_on
 from qlcnet.fit.data import FitData
 from qlcnet.fit.fold_folder import TEST, VALIDATION
 from qlcnet.fit.prepare import Prepared, prepare
@@ -61,13 +61,15 @@ def fit_fold(spec: FitSpec, data: FitData, on_epoch: OnEpoch | None = None) -> F
 
 
 def fit(prepared: Prepared, spec: FitSpec, on_epoch: OnEpoch | None = None) -> None:
-    """Train the network of `prepared`, in place; its module's `history` has a row an epoch then."""
+    """Train the network of `prepared`, in place; its module's `history` and the fact `epoch_weights` then have a row
+    an epoch."""
+    weights = WeightDigests()
     trainer = pl.Trainer(
         accelerator="cpu" if spec.device == "cpu" else "gpu",
         devices=1,
         precision=LIGHTNING[spec.training.precision],
         max_epochs=spec.training.epochs,
-        callbacks=[_Epochs(on_epoch)] if on_epoch else [],
+        callbacks=[weights, *([_Epochs(on_epoch)] if on_epoch else [])],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -77,6 +79,7 @@ def fit(prepared: Prepared, spec: FitSpec, on_epoch: OnEpoch | None = None) -> N
         deterministic=True,
     )
     trainer.fit(prepared.module, prepared.train, prepared.validation)
+    prepared.facts["epoch_weights"] = weights.digests
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from qlcnet.reproduce.spread import Spread, distance
 
 ROUNDING = 10.0**-DIGITS  # of a probability: the decimals that summary.json keeps
 # of config.json: what may differ between two machines without being another fit
-OF_MACHINE = ("computed_on", "numerics", "fingerprint", "code", "files")
+OF_MACHINE = ("computed_on", "numerics", "fingerprint", "code", "files", "epoch_weights")
 
 
 @dataclass
@@ -75,7 +75,7 @@ def compare_fit(
     )
     of_fit = [key for key in differs if key.split(".")[0] not in OF_MACHINE]
     unequal_results = [file for file in unequal if file != CONFIG]
-    found.divergence = first_divergence(unequal_results, recorded, recomputed)
+    found.divergence = first_divergence(unequal_results, recorded, recomputed, epoch_of_weights(*configs))
     if of_fit:
         found.grade = Grade.DIFFERENT
         found.notes.append(f"{CONFIG} differs in {', '.join(of_fit)}")
@@ -135,8 +135,31 @@ def grade_predictions(
         found.notes.append("; ".join([f"{'outside' if outside else 'inside'} {known.words}", *outside]))
 
 
-def first_divergence(unequal: list[str], recorded: Path, recomputed: Path) -> str:
-    """Where two fits first part: an epoch with its losses in hexadecimal, else the weights, else the predictions."""
+def epoch_of_weights(then: Mapping[str, Any], now: Mapping[str, Any]) -> int | None:
+    """The first epoch after which the weights of two fits differ, by the digests in their config.json; None: no such.
+
+    Fits of a time before these digests have none.
+    """
+    pairs = zip(then.get("epoch_weights", ()), now.get("epoch_weights", ()), strict=False)
+    return next((epoch for epoch, (one, other) in enumerate(pairs) if one != other), None)
+
+
+def first_divergence(unequal: list[str], recorded: Path, recomputed: Path, weights: int | None = None) -> str:
+    """Where two fits first part: an epoch with its losses in hexadecimal, else the weights, else the predictions.
+
+    weights: the first epoch after which the weights differ, where that is known.
+    """
+    losses = _of_losses(unequal, recorded, recomputed)
+    if weights is not None and not losses.startswith(tuple(f"epoch {epoch}," for epoch in range(weights + 1))):
+        return f"epoch {weights}, the weights after it" + (f"; then {losses}" if losses else "")
+    if losses:
+        return losses
+    if WEIGHTS in unequal:
+        return _of_arrays(WEIGHTS, recorded, recomputed)
+    return _of_arrays(PREDICTIONS, recorded, recomputed) if PREDICTIONS in unequal else ""
+
+
+def _of_losses(unequal: list[str], recorded: Path, recomputed: Path) -> str:
     if HISTORY in unequal:
         try:
             then, now = read_history(recorded), read_history(recomputed)
@@ -148,9 +171,7 @@ def first_divergence(unequal: list[str], recorded: Path, recomputed: Path) -> st
                     again = other.get(key, math.nan)
                     return f"epoch {int(one['epoch'])}, {key}: {value.hex()} recorded, {again.hex()} recomputed"
         return f"{HISTORY}: {len(then)} epochs recorded, {len(now)} recomputed"
-    if WEIGHTS in unequal:
-        return _of_arrays(WEIGHTS, recorded, recomputed)
-    return _of_arrays(PREDICTIONS, recorded, recomputed) if PREDICTIONS in unequal else ""
+    return ""
 
 
 def _of_arrays(file: str, recorded: Path, recomputed: Path) -> str:
