@@ -51,7 +51,7 @@ def test_the_first_divergence_is_named_by_epoch(
 ) -> None:
     then = write_fit(tmp_path / "then", LOSSES, DIGESTS, 1.0)
     now = write_fit(tmp_path / "now", losses, digests, 1.0 if digests == DIGESTS else 2.0)
-    verdict: FitVerdict = compare_fit("a/b/c/repeat-0/fold-0", then, now, lambda: spread_of("folds", []))
+    verdict: FitVerdict = compare_fit("a/b/c/repeat-0/fold-0", then, now, lambda: spread_of("folds", {}, "m"))
     assert verdict.divergence.startswith(said)
     assert bool(verdict.divergence) == bool(said)
     assert verdict.grade == (Grade.METRICS if said else Grade.BYTES), "predictions are equal"

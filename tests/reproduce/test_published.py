@@ -64,7 +64,7 @@ def compare(published: Path, recorded: Recorded, tmp_path: Path, made: Path | No
         config = json.loads((made / CONFIG).read_text())
         (made / CONFIG).write_text(json.dumps({**config, "files": digests(published)}))
     reduced = partial.reduce(made, tmp_path / "reduced")
-    return compare_fit(FIT, recorded.project.fits / FIT, reduced, lambda: spread_of("repeats", []), partial)
+    return compare_fit(FIT, recorded.project.fits / FIT, reduced, lambda: spread_of("repeats", {}, "m"), partial)
 
 
 def changed(published: Path, folder: Path, amount: float) -> Path:

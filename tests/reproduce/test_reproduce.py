@@ -179,7 +179,7 @@ def test_another_kind_of_cpu_is_consistent_where_the_study_shows_a_spread(reposi
     assert verdict.grade == Grade.CONSISTENT
     assert verdict.code("consistent") == 0
     assert verdict.code("rounding") == 1
-    assert "6 pairs of folds" in verdict.fits[0].notes[-1]
+    assert "the 92 % range of 12 pairs of folds of 2 models of the task" in verdict.fits[0].notes[-1]
     assert "false alarms" in verdict.fits[0].notes[-1]
     assert verdict.differs["computed_on.variables.ONEDNN_MAX_CPU_ISA"] == (None, "AVX2")
     assert "epoch 0, train_loss: 0x1." in verdict.divergence
@@ -194,7 +194,7 @@ def test_and_cannot_be_told_where_it_shows_none(tmp_path: Path, monkeypatch: pyt
     verdict = reproduce(root, Request("HEAD"))
     assert verdict.grade == Grade.UNKNOWN
     assert verdict.code("consistent") == 2
-    assert "1 pair of folds" in verdict.fits[0].notes[-1]
+    assert "2 pairs of folds of 2 models of the task: too few for a range" in verdict.fits[0].notes[-1]
 
 
 def test_a_sample_is_chosen_by_seed_and_the_report_takes_the_others_as_recorded(repository: Repository) -> None:

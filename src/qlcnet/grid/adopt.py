@@ -216,4 +216,5 @@ def _facts(folder: Path, former: Mapping[str, Any], candidate: Candidate) -> dic
         "files": digests,
         "normalisation": {**facts["normalisation"], "channels": channels},
         "computed_on": former.get("computed_on", {}),
+        **{name: former[name] for name in ("epoch_weights",) if name in former},
     }

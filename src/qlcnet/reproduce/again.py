@@ -46,12 +46,14 @@ from qlcnet.reproduce.recompute import (
 )
 from qlcnet.reproduce.recorded import METRICS, SUMMARY, Recorded, gather, nothing_in, problems_of_fits
 from qlcnet.reproduce.revision import ReproduceError, Revision, resolve
-from qlcnet.reproduce.spread import Spread, spread_in
+from qlcnet.reproduce.spread import Spreads
+from qlcnet.reproduce.together import settle
 from qlcnet.reproduce.verdict import Verdict
 from qlcnet.reproduce.workplace import Workplace, other_packages, place_of, workplace
 from qlcnet.scratch import scratch_folder
 
 log = logging.getLogger("qlcnet")
+RESULTS = ("files", "epoch_weights")  # of config.json: what a fit came to, not what it was made with
 FETCHED = ("data/raw/", "data/folds/", "results/folds/")  # from DVC's remote; channels are made again
 
 
@@ -265,22 +267,24 @@ def _judge(
         *problems_of_fits(made, "recomputed"),
         *contradictions_of_metrics(recorded),
     ]
+    spreads = _spreads(recorded, place)
     for fit, folder in at_hand.items():
-        verdict.fits.append(compare_fit(fit, folder, made[fit], partial(_spread, recorded, place, fit)))
+        verdict.fits.append(compare_fit(fit, folder, made[fit], partial(spreads.of, fit)))
     in_part = {
         fit: recorded.partial[fit].reduce(folder, place.folder / "reduced" / fit)
         for fit, folder in made.items()
         if fit in recorded.partial
     }
     for fit, reduced in in_part.items():
-        spread = partial(_spread, recorded, place, fit)
+        spread = partial(spreads.of, fit)
         verdict.fits.append(compare_fit(fit, recorded.project.fits / fit, reduced, spread, recorded.partial[fit]))
+    verdict.together = settle(verdict.fits)
     links = place.folder / "models"
     verdict.fits += compare_models(recorded, made, fits, place.clone / "params.yaml", links)
     _say_basis(recorded, made, verdict)
     _compare_report(place, recorded, in_part, verdict)
     for judged in verdict.fits:
-        verdict.differs |= {key: pair for key, pair in judged.differs.items() if key.split(".")[0] != "files"}
+        verdict.differs |= {key: pair for key, pair in judged.differs.items() if key.split(".")[0] not in RESULTS}
     verdict.differs |= {f"package {name}": pair for name, pair in other_packages(root, place.clone).items()}
     if lines := stale(recorded.stages, place.clone):
         verdict.differs |= {f"dvc.lock: {line}": ("an earlier state", "the commit's") for line in lines}
@@ -288,11 +292,10 @@ def _judge(
         verdict.machine = read_config(next(iter(made.values()))).get("computed_on", {})
 
 
-def _spread(recorded: Recorded, place: Workplace, fit: str) -> Spread:
-    """Of the recorded fits, where those of the model are at hand; else of the recomputed ones."""
-    model = "/".join(fit.split("/")[:3])
-    whole = all(recorded.knows_fit(name) for name in recorded.fits() if name.startswith(f"{model}/"))
-    return spread_in(recorded.project.fits if whole else Project(place.clone).fits, fit)
+def _spreads(recorded: Recorded, place: Workplace) -> Spreads:
+    """Of the recorded fits, where all are at hand; else of the recomputed ones."""
+    whole = all(map(recorded.knows_fit, recorded.fits()))
+    return Spreads(recorded.project.fits if whole else Project(place.clone).fits)
 
 
 def _say_basis(recorded: Recorded, made: dict[str, Path], verdict: Verdict) -> None:

@@ -20,6 +20,7 @@ from qlcnet.reproduce.partial import Partial
 from qlcnet.reproduce.predictions import Predictions
 from qlcnet.reproduce.spread import Spread, distance
 
+LOSS = "loss"
 ROUNDING = 10.0**-DIGITS  # of a probability: the decimals that summary.json keeps
 # of config.json: what may differ between two machines without being another fit
 OF_MACHINE = ("computed_on", "numerics", "fingerprint", "code", "files", "epoch_weights")
@@ -30,6 +31,8 @@ class FitVerdict:
     """grade, and its basis. metrics: (recorded, recomputed) by name. agreement: share of equal predicted classes.
 
     divergence: where the two first part. notes: what differs in words. differs: what differs between then and now.
+    times: how many times the limit of its range the distance is, where it was held against one. usual: distance of
+    losses of two fits of its model.
     """
 
     fit: str
@@ -40,6 +43,8 @@ class FitVerdict:
     divergence: str = ""
     notes: list[str] = field(default_factory=list)
     differs: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    times: float | None = None
+    usual: float = 0.0
 
     @property
     def largest(self) -> float:
@@ -130,7 +135,8 @@ def grade_predictions(
         found.grade = Grade.UNKNOWN
         found.notes.append(f"probabilities differ by up to {largest:.1e}; {known.words}")
     else:
-        outside = known.outside(distance(then, now))
+        apart = distance(then, now)
+        outside, found.times, found.usual = known.outside(apart), known.times(apart), known.usual.get(LOSS, 0.0)
         found.grade = Grade.DIFFERENT if outside else Grade.CONSISTENT
         found.notes.append("; ".join([f"{'outside' if outside else 'inside'} {known.words}", *outside]))
 

@@ -16,7 +16,7 @@ def write_record(root: Path, verdict: Verdict) -> Path:
     found = verdict.to_json()
     keys = (
         "commit", "study", "verdict", "conclusion", "first_divergence", "fits_of_study", "fits_run", "problems",
-        "basis", "not_checked", "machine", "differs",
+        "together", "basis", "not_checked", "machine", "differs",
     )  # fmt: skip
     compared = {fit["fit"]: fit["grade"] for fit in found["fits"]}
     path = root / FOLDER / f"{'-'.join(filter(None, (verdict.commit, verdict.study)))}.json"

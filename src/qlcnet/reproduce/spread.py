@@ -3,14 +3,18 @@
 A fit on another kind of CPU, or with other versions, gives other last bits, and training makes them larger. It is
 consistent where it is no farther from the recorded one than 95 % of pairs of fits of the same model are from each
 other. Pairs are of replicates (the same images and order, other first weights), else of repeats, else of folds.
+
+How far apart two fits are is one number, so that several metrics do not add up their false alarms: the largest ratio of
+a criterion's distance to what is usual for the model (its mean over pairs; a few pairs are drawn towards the mean of
+all models of the task). Where a model has fewer than ENOUGH pairs, the ratios of all models of its task make the range.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -22,12 +26,15 @@ from qlcnet.report.predictions import fold_folders
 from qlcnet.reproduce.predictions import Predictions
 
 SHARE = 0.95
-FEWEST = 3  # pairs: fewer are no range
-MOST = 300  # pairs, chosen by seed: more change no limit that matters
+ENOUGH = 19  # pairs of one model: a new pair is farther than all of n with a probability of 1/(n+1)
+FEWEST = 9  # pairs of all models of a task: of fewer the farthest is no range
+MOST = 100  # pairs of a model, chosen by seed: more change no limit that matters
+LEAST = 1e-4  # of a usual distance: what is smaller is no scale
 OF_MODEL = ("settings", "inputs", "rows", "numerics", "code")  # of config.json: equal for replicates alone
 CLASSES = "unequal predicted classes"
 
 Distance = dict[str, float]  # by metric, and of CLASSES the share; what cannot be had is left out
+Pairs = Mapping[str, Sequence[Distance]]  # by model
 
 
 def distance(one: Predictions, other: Predictions) -> Distance:
@@ -48,77 +55,143 @@ def distance(one: Predictions, other: Predictions) -> Distance:
 class Spread:
     """kind: of the pairs. limits: the largest distance that is inside, by name; None: too few pairs.
 
-    false_alarms: share of the pairs that the range of the others would call different; None where none is left.
+    models: how many the pairs are of. usual: the mean distance of pairs of this model. false_alarms: share of the pairs
+    that the range of the others would call different.
     """
 
     kind: str
     pairs: int
     limits: Distance | None
     false_alarms: float | None
+    models: int = 1
+    usual: Distance = field(default_factory=dict)
 
     @property
     def words(self) -> str:
         """What the range is of."""
+        whose = "this model" if self.models == 1 else f"{self.models} models of the task"
         if self.limits is None:
-            return f"{self.pairs} pair{'s' * (self.pairs != 1)} of {self.kind} of this model: too few for a range"
+            return f"{self.pairs} pair{'s' * (self.pairs != 1)} of {self.kind} of {whose}: too few for a range"
+        level = min(SHARE, self.pairs / (self.pairs + 1))
         alarms = "" if self.false_alarms is None else f", false alarms on them {100 * self.false_alarms:.0f} %"
-        return f"the 95 % range of {self.pairs} pairs of {self.kind} of this model{alarms}"
+        return f"the {100 * level:.0f} % range of {self.pairs} pairs of {self.kind} of {whose}{alarms}"
 
     def outside(self, found: Distance) -> list[str]:
         """What of a distance is outside, in words; empty: all is inside."""
         assert self.limits is not None
-        return _outside(self.limits, found)
+        return [
+            f"{name}: {found[name]:.4f} apart, at most {limit:.4f}"
+            for name, limit in self.limits.items()
+            if name in found and found[name] > limit
+        ]
+
+    def times(self, found: Distance) -> float:
+        """How many times the limit a distance is, in the criterion in which it is farthest."""
+        assert self.limits is not None
+        return max((found[name] / limit for name, limit in self.limits.items() if name in found), default=0.0)
 
 
-def spread_of(kind: str, distances: Sequence[Distance]) -> Spread:
-    """The range of pairs that are so far apart."""
-    if len(distances) < FEWEST:
-        return Spread(kind, len(distances), None, None)
-    alarms = [bool(_outside(_limits([*distances[:i], *distances[i + 1 :]]), one)) for i, one in enumerate(distances)]
-    return Spread(kind, len(distances), _limits(distances), float(np.mean(alarms)))
+def spread_of(kind: str, pairs: Pairs, model: str) -> Spread:
+    """The range that pairs of a model give, or with those of the other models where these are few."""
+    own = list(pairs.get(model, ()))
+    if len(own) >= ENOUGH:
+        pairs = {model: own}
+    flat = [(name, one) for name, of_model in pairs.items() for one in of_model]
+    if not own or len(flat) < FEWEST:
+        return Spread(kind, len(flat), None, None, max(len(pairs), 1))
+    names = sorted(set.intersection(*(set(one) for _, one in flat)))
+    distances = np.array([[one[name] for name in names] for _, one in flat])
+    of_model = np.array([sorted(pairs).index(name) for name, _ in flat])
+    which = sorted(pairs).index(model)
+    scales = _scales(distances, of_model)
+    limit = _limit(distances / scales[of_model])
+    alarms = []
+    for i in range(len(flat)):
+        rest = np.arange(len(flat)) != i
+        without = _scales(distances[rest], of_model[rest], len(pairs))
+        ratios = distances[rest] / without[of_model[rest]]
+        alarms.append(float((distances[i] / without[of_model[i]]).max()) > _limit(ratios))
+    usual = dict(zip(names, scales[which].tolist(), strict=True))
+    limits = {name: limit * value for name, value in usual.items()}
+    return Spread(kind, len(flat), limits, float(np.mean(alarms)), len(pairs), usual)
 
 
-def spread_in(results: Path, fit: str) -> Spread:
-    """Of the fits below `results` (results/folds of a study) that are of the same model as `fit`."""
-    task, backbone, model, repeat, fold = fit.split("/")
-    own = results / task / backbone / model
-    config = read_config(results / fit)
-    key = [config.get(name) for name in OF_MODEL]
-    twins = [
-        other
-        for other in sorted((results / task / backbone).iterdir())
-        if other != own
-        and (other / repeat / fold).is_dir()
-        and [read_config(other / repeat / fold).get(name) for name in OF_MODEL] == key
-    ]
-    if twins:
-        names = [(one, path) for path in fold_folders(own).values() for one in (own, *twins)]
-        by_fold: dict[str, list[Path]] = {}
-        for one, path in names:
-            by_fold.setdefault(path.relative_to(own).as_posix(), []).append(one / path.relative_to(own))
-        return _spread("replicates", [pair for paths in by_fold.values() for pair in combinations(paths, 2)])
+def _scales(distances: np.ndarray, of_model: np.ndarray, models: int | None = None) -> np.ndarray:
+    """Usual distance (models, criteria): the mean over a model's pairs with the mean of all as one pair more."""
+    count = int(of_model.max()) + 1 if models is None else models
+    overall = distances.mean(0)
+    found = [(distances[of_model == m].sum(0) + overall) / ((of_model == m).sum() + 1) for m in range(count)]
+    return np.maximum(np.array(found), LEAST)
+
+
+def _limit(ratios: np.ndarray) -> float:
+    """The smallest ratio that 95 % of the pairs do not exceed in any criterion; ratios (pairs, criteria)."""
+    return float(np.quantile(ratios.max(1), SHARE, method="higher"))
+
+
+PathPairs = list[tuple[Path, Path]]
+
+
+def _of_replicates(own: Path) -> PathPairs:
     folders = fold_folders(own)
-    repeats = [(folders[a], folders[b]) for a, b in combinations(folders, 2) if a[0] != b[0]]
-    return _spread("repeats", repeats) if repeats else _spread("folds", list(combinations(folders.values(), 2)))
+    first = next(iter(folders.values())).relative_to(own)
+    twins = [path for path in sorted(own.parent.iterdir()) if path != own and _is_twin(own / first, path / first)]
+    return [(path, twin / path.relative_to(own)) for path in folders.values() for twin in twins]
 
 
-def _spread(kind: str, folders: list[tuple[Path, Path]]) -> Spread:
-    chosen = random.Random(0).sample(folders, min(len(folders), MOST))
-    read = {path: Predictions.read_folder(path) for pair in chosen for path in pair}
-    return spread_of(kind, [distance(read[one], read[other]) for one, other in chosen])
+def _is_twin(one: Path, other: Path) -> bool:
+    if not other.is_dir():
+        return False
+    keys = [[read_config(path).get(name) for name in OF_MODEL] for path in (one, other)]
+    return keys[0] == keys[1] and keys[0][0] is not None
 
 
-def _limits(distances: Sequence[Distance]) -> Distance:
-    """Of each criterion that every pair has, the smallest distance that 95 % of the pairs do not exceed."""
-    names = set.intersection(*(set(one) for one in distances))
-    return {
-        name: float(np.quantile([one[name] for one in distances], SHARE, method="higher")) for name in sorted(names)
-    }
+def _of_repeats(own: Path) -> PathPairs:
+    folders = fold_folders(own)
+    return [(folders[a], folders[b]) for a, b in combinations(folders, 2) if a[0] != b[0]]
 
 
-def _outside(limits: Distance, found: Distance) -> list[str]:
-    return [
-        f"{name}: {found[name]:.4f} apart, at most {limit:.4f}"
-        for name, limit in limits.items()
-        if name in found and found[name] > limit
-    ]
+def _of_folds(own: Path) -> PathPairs:
+    return list(combinations(fold_folders(own).values(), 2))
+
+
+KINDS = {"replicates": _of_replicates, "repeats": _of_repeats, "folds": _of_folds}
+
+
+class Spreads:
+    """Spreads of the models of a study, each computed when it is first asked for."""
+
+    def __init__(self, results: Path) -> None:
+        """results: results/folds of the study."""
+        self.results = results
+        self._known: dict[tuple[str, str], Spread] = {}
+        self._predictions: dict[Path, Predictions] = {}
+
+    def of(self, fit: str) -> Spread:
+        """Of the fits of the same model as `fit`, or of its task."""
+        task, backbone, model, *_ = fit.split("/")
+        key = (task, f"{backbone}/{model}")
+        if key not in self._known:
+            self._known[key] = self._compute(*key)
+        return self._known[key]
+
+    def _compute(self, task: str, model: str) -> Spread:
+        folder = self.results / task
+        own, models = folder / model, sorted(p for p in folder.glob("*/*") if p.is_dir() and fold_folders(p))
+        kind = next(kind for kind, pairs_of in KINDS.items() if pairs_of(own) or kind == "folds")
+        pairs = {path.relative_to(folder).as_posix(): KINDS[kind](path) for path in models}
+        if len(pairs[model]) >= ENOUGH:
+            pairs = {model: pairs[model]}
+        mine = {frozenset(pair) for pair in pairs[model]}  # of replicates each is a pair of both models
+        others = {name: [pair for pair in found if frozenset(pair) not in mine] for name, found in pairs.items()}
+        pairs = {name: found for name, found in {**others, model: pairs[model]}.items() if found}
+        return spread_of(kind, {name: self._distances(found) for name, found in pairs.items()}, model)
+
+    def _distances(self, pairs: PathPairs) -> list[Distance]:
+        chosen = random.Random(0).sample(pairs, min(len(pairs), MOST))
+        return [distance(self._read(one), self._read(other)) for one, other in chosen if other.is_dir()]
+
+    def _read(self, folder: Path) -> Predictions:
+        if folder not in self._predictions:
+            self._predictions[folder] = Predictions.read_folder(folder)
+        return self._predictions[folder]

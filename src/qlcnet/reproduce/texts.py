@@ -85,6 +85,7 @@ def _row(fit: FitVerdict) -> list[str]:
 def _sections(verdict: Verdict) -> Iterator[tuple[str, list[str]]]:
     found = {
         "Not what was recorded": verdict.problems,
+        "All fits together": verdict.together,
         "First divergence": [verdict.divergence] if verdict.divergence else [],
         "Images, folds and channels": verdict.inputs,
         "Verdicts that changed": list(verdict.conclusion.changes),

@@ -16,8 +16,8 @@ class Verdict:
     """Of a commit.
 
     fits: one each that was compared. total: how many the study has. problems: files that were tampered with, or cannot
-    come from one another. inputs: images, folds and channels, a line each. report: numbers of it that differ, for a
-    reason that fits give. differs: between then and now. basis: what was compared with what. unchecked: what was not.
+    come from one another. together: what fits held against a range say. inputs: images, folds and channels, a line
+    each. report: numbers of it that differ, for a reason that fits give. differs: between then and now. basis: what was compared with what. unchecked: what was not.
     """
 
     asked: str
@@ -26,6 +26,7 @@ class Verdict:
     total: int
     conclusion: Conclusion
     problems: list[str] = field(default_factory=list)
+    together: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     report: list[str] = field(default_factory=list)
     differs: dict[str, tuple[Any, Any]] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class Verdict:
             "fits_of_study": self.total,
             "fits_run": self.run,
             "problems": self.problems,
+            "together": self.together,
             "inputs": self.inputs,
             "report": self.report,
             "differs": pairs(self.differs),
