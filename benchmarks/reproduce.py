@@ -4,9 +4,9 @@ Run: python benchmarks/reproduce.py [--repeats 6] [--keep FOLDER] (about 15 minu
 there is gone on with). Fits of 2 s on BreastMNIST (search path QLCNET_DATA): lcnet_050, three heads, two draws of first
 weights, 5 folds, as a base and with one thing changed: the instruction set, the first weights, the learning rate, the
 epochs, the batch size. From these, studies are put together as a user has them: one repeat, three repeats, one repeat
-with replicates. Every study is then "recomputed" by each variant and graded as `qlcnet reproduce` grades fits of another
-machine. Printed: the share of studies that are called different, and of single fits outside their range. The last line
-is JSON.
+with replicates. Every study is then "recomputed" by each variant and graded as `qlcnet reproduce` grades fits of
+another machine. Printed: the share of studies that are called different, and of single fits outside their range. The
+last line is JSON.
 """
 
 from __future__ import annotations

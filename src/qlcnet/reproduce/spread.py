@@ -103,30 +103,27 @@ def spread_of(kind: str, pairs: Pairs, model: str) -> Spread:
     distances = np.array([[one[name] for name in names] for _, one in flat])
     of_model = np.array([sorted(pairs).index(name) for name, _ in flat])
     which = sorted(pairs).index(model)
-    scales = _scales(distances, of_model)
-    limit = _limit(distances / scales[of_model])
-    alarms = []
-    for i in range(len(flat)):
-        rest = np.arange(len(flat)) != i
-        without = _scales(distances[rest], of_model[rest], len(pairs))
-        ratios = distances[rest] / without[of_model[rest]]
-        alarms.append(float((distances[i] / without[of_model[i]]).max()) > _limit(ratios))
-    usual = dict(zip(names, scales[which].tolist(), strict=True))
+    each = np.arange(len(flat))
+    # a pair against what is usual of the others: within its own mean it would look nearer than a new one
+    apart = [_usual(distances[each != i], of_model[each != i], of_model[i]) for i in each]
+    ratios = (distances / np.array(apart)).max(1)
+    limit = _limit(ratios)
+    alarms = [ratios[i] > _limit(ratios[each != i]) for i in each]
+    usual = dict(zip(names, _usual(distances, of_model, which).tolist(), strict=True))
     limits = {name: limit * value for name, value in usual.items()}
     return Spread(kind, len(flat), limits, float(np.mean(alarms)), len(pairs), usual)
 
 
-def _scales(distances: np.ndarray, of_model: np.ndarray, models: int | None = None) -> np.ndarray:
-    """Usual distance (models, criteria): the mean over a model's pairs with the mean of all as one pair more."""
-    count = int(of_model.max()) + 1 if models is None else models
-    overall = distances.mean(0)
-    found = [(distances[of_model == m].sum(0) + overall) / ((of_model == m).sum() + 1) for m in range(count)]
-    return np.maximum(np.array(found), LEAST)
+def _usual(distances: np.ndarray, of_model: np.ndarray, model: int) -> np.ndarray:
+    """Usual distance of a model's pairs in each criterion: their mean, with the mean of all pairs as one pair more."""
+    own = distances[of_model == model]
+    found: np.ndarray = (own.sum(0) + distances.mean(0)) / (len(own) + 1)
+    return np.maximum(found, LEAST)
 
 
 def _limit(ratios: np.ndarray) -> float:
-    """The smallest ratio that 95 % of the pairs do not exceed in any criterion; ratios (pairs, criteria)."""
-    return float(np.quantile(ratios.max(1), SHARE, method="higher"))
+    """The smallest ratio that 95 % of the pairs do not exceed."""
+    return float(np.quantile(ratios, SHARE, method="higher"))
 
 
 PathPairs = list[tuple[Path, Path]]

@@ -23,16 +23,18 @@ LEVEL = 0.05  # of the number of fits outside
 LEVEL_OF_SHIFT = 0.01
 LEAST_SHIFT = 0.1  # of the usual distance of two fits of the model: a shift that is smaller changes nothing
 FLIPS = 20_000
+FAR = 2.0  # times the limit: no chance that a range of 95 % leaves
 
 
 def settle(fits: Sequence[FitVerdict]) -> list[str]:
     """Grade fits that were held against a range by what they say together; returns that in words."""
     held = [fit for fit in fits if fit.times is not None]
     outside = [fit for fit in held if fit.grade == Grade.DIFFERENT]
+    far = [fit for fit in outside if fit.times and fit.times > FAR]
     said = []
-    if outside and (p := float(binom.sf(len(outside) - 1, len(held), 1 - SHARE))) > LEVEL:
+    if outside and (p := float(binom.sf(len(outside) - 1, len(held), 1 - SHARE))) > LEVEL + 1e-9:
         for fit in outside:
-            fit.grade = Grade.CONSISTENT
+            fit.grade = Grade.DIFFERENT if fit in far else Grade.CONSISTENT
         said.append(f"{len(outside)} of {len(held)} fits are outside their range, as chance lets be (p = {p:.2g})")
     elif outside:
         said.append(f"{len(outside)} of {len(held)} fits are outside their range: p = {p:.2g} if rounding were all")

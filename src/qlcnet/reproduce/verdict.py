@@ -17,7 +17,8 @@ class Verdict:
 
     fits: one each that was compared. total: how many the study has. problems: files that were tampered with, or cannot
     come from one another. together: what fits held against a range say. inputs: images, folds and channels, a line
-    each. report: numbers of it that differ, for a reason that fits give. differs: between then and now. basis: what was compared with what. unchecked: what was not.
+    each. report: numbers of it that differ, for a reason that fits give. differs: between then and now. basis: what
+    was compared with what. unchecked: what was not.
     """
 
     asked: str
