@@ -66,7 +66,7 @@ def test_the_reading_of_the_paper_stands_once_and_presets_with_its_settings_refe
     of_the_paper = {path.name for path in STUDIES.glob("*.yaml") if "section 4.6: Adam" in path.read_text()}
     refer = {path.name for path in STUDIES.glob("*.yaml") if "the head of paper-dermamnist." in path.read_text()}
     assert of_the_paper == refer | {"paper-dermamnist.yaml"}
-    assert len(refer) == 7
+    assert len(refer) == 8
 
 
 def test_the_reading_of_the_paper_says_what_the_presets_hold() -> None:
