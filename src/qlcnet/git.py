@@ -45,6 +45,25 @@ def differs(folder: Path, paths: tuple[str, ...]) -> bool | None:
     return None if answer is None else bool(answer.strip())
 
 
+def changes(folder: Path, paths: tuple[str, ...]) -> tuple[bytes, list[str]] | None:
+    """The patch, relative to `folder`, from the commit to the files as they are, and the names of untracked files."""
+    command = ["git", "diff", "HEAD", "--binary", "--relative", "--no-ext-diff", "--no-textconv", "--", *paths]
+    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--", *paths)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=True, env=_environment())
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout, (untracked or "").splitlines()
+
+
+def apply_changes(folder: Path, patch: bytes) -> str:
+    """Apply what `changes` gave to another checkout, as a whole or not at all; what git says then, else nothing."""
+    prefix = (_git(folder, "rev-parse", "--show-prefix") or "").strip()
+    command = ["git", "apply", "--whitespace=nowarn", *([f"--directory={prefix}"] if prefix else []), "-"]
+    done = subprocess.run(command, cwd=folder, input=patch, capture_output=True, env=_environment())
+    return done.stderr.decode(errors="replace").strip() or "git apply failed" if done.returncode else ""
+
+
 def commit_of(folder: Path, revision: str) -> str | None:
     """The commit that a revision (branch, tag, HEAD~3 …) names; None where it names none."""
     answer = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")

@@ -18,8 +18,10 @@ import yaml
 
 from qlcnet.reproduce.again import Request, reproduce
 from qlcnet.reproduce.grades import Grade
+from qlcnet.reproduce.revision import Revision
 from qlcnet.reproduce.verdict import Verdict
 from qlcnet.reproduce.workplace import place_of
+from qlcnet.tracking.backend import open_backend
 from tests.test_end_to_end import DIGITS, project, run, small
 
 FITS = 4
@@ -77,7 +79,7 @@ def kill_on_the_way(root: Path, commit: str) -> None:
     """Start a reproduction, and kill -9 its first process when a fit is done; wait until all of it is gone."""
     command = [sys.executable, "-m", "qlcnet.cli", "reproduce", commit]
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    store = place_of(root, commit) / "clone" / ".qlcnet" / "folds"
+    store = place_of(root, Revision("HEAD", commit)) / "clone" / ".qlcnet" / "folds"
     deadline = time.monotonic() + 120
     while not list(store.glob("[!.]*/config.json")):
         assert process.poll() is None
@@ -135,6 +137,20 @@ def test_else_read_from_the_tracking_store(studied: Studied, repository: Path) -
     assert "no weights" in verdict.fits[0].notes[0]
     assert {fit.agreement for fit in verdict.fits} == {1.0}
     assert verdict.conclusion.same
+
+
+def test_a_run_of_a_tree_with_edits_is_made_again_with_them(studied: Studied, repository: Path) -> None:
+    """The second study ran before its learning rate was committed: on the first's commit, with a patch."""
+    runs = open_backend(repository).client.search_runs(
+        [open_backend(repository).experiment_id], "tags.dirty = 'true' AND tags.kind = 'fold' AND tags.model = 'hybrid'"
+    )
+    run_id = min(runs, key=lambda one: one.info.run_name).info.run_id
+    verdict = reproduce(repository, Request(run_id))
+    (fit,) = verdict.fits
+    assert (verdict.run, fit.grade) == (1, Grade.METRICS), (fit, verdict.unchecked)
+    assert fit.fit == "digits/lcnet_035/hybrid/repeat-0/fold-0"
+    assert any("edits that no commit had" in line for line in verdict.basis)
+    assert not list((repository / ".qlcnet/reproduce").glob(f"{verdict.commit}-*")), "apart from that of the commit"
 
 
 def test_else_metrics_are_compared(studied: Studied, repository: Path) -> None:

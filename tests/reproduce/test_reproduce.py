@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save
 from qlcnet.cli import main
 from qlcnet.reproduce.again import Request, plan, reproduce
 from qlcnet.reproduce.grades import Grade
-from qlcnet.reproduce.revision import ReproduceError
+from qlcnet.reproduce.revision import ReproduceError, Revision
 from qlcnet.reproduce.workplace import place_of
 from tests.reproduce.studies import TASK, commit, git, make_repository, params, record, write_lock
 
@@ -64,7 +64,7 @@ def test_an_earlier_commit_is_identical_and_the_project_untouched(studied: Repos
     assert verdict.grade == Grade.BYTES
     assert verdict.conclusion.same
     assert (verdict.run, verdict.total, len(verdict.fits)) == (8, 8, 8), "each fit was run, and compared"
-    assert not place_of(studied.root, studied.first).exists(), "clone and environment are removed"
+    assert not place_of(studied.root, Revision("HEAD", studied.first)).exists(), "clone and environment are removed"
     assert digests(studied.root) == before
 
 
@@ -120,7 +120,7 @@ def test_what_was_tampered_with_is_named(repository: Repository, tamper: Callabl
     tamper(repository.root)
     if witness:  # whoever did it made lock, cache and commit agree
         write_lock(repository.root)
-        shutil.rmtree(place_of(repository.root, repository.last))
+        shutil.rmtree(place_of(repository.root, Revision("HEAD", repository.last)))
         commit(repository.root, "nothing to see")
     verdict = reproduce(repository.root, Request("HEAD", keep=not witness))
     assert verdict.grade == Grade.DIFFERENT
@@ -146,7 +146,7 @@ def test_a_result_that_all_witnesses_vouch_for_is_found_by_running_it(repository
 
 
 def test_the_recomputed_side_is_checked_too(repository: Repository) -> None:
-    clone = place_of(repository.root, repository.last) / "clone"
+    clone = place_of(repository.root, Revision("HEAD", repository.last)) / "clone"
     (store,) = (
         p.parent for p in clone.glob(".qlcnet/folds/*/provenance.json") if json.loads(p.read_text())["name"] == FIT
     )
@@ -198,7 +198,7 @@ def test_and_cannot_be_told_where_it_shows_none(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_sample_is_chosen_by_seed_and_the_report_takes_the_others_as_recorded(repository: Repository) -> None:
-    shutil.rmtree(place_of(repository.root, repository.last))
+    shutil.rmtree(place_of(repository.root, Revision("HEAD", repository.last)))
     samples = [reproduce(repository.root, Request("HEAD", sample=3, seed=seed)) for seed in (1, 1, 2)]
     names = [{fit.fit for fit in verdict.fits} for verdict in samples]
     assert names[0] == names[1] != names[2]
@@ -217,7 +217,7 @@ def test_a_plan_makes_nothing(repository: Repository) -> None:
     before = digests(repository.root)
     text = plan(repository.root, Request(repository.first, sample=3))
     assert "3 of 8 fits of spots" in text
-    assert not place_of(repository.root, repository.first).exists()
+    assert not place_of(repository.root, Revision("HEAD", repository.first)).exists()
     assert digests(repository.root) == before
 
 

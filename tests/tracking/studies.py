@@ -159,6 +159,7 @@ def runs_of(root: Path, deleted: bool = False) -> list[dict[str, Any]]:
         histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
         tags = dict(run.data.tags)
         tags.pop("owner")
+        tags = {name: value.replace(run.info.run_id, "its id") for name, value in tags.items()}
         files = [
             file.path
             for folder in client.list_artifacts(run.info.run_id)

@@ -74,6 +74,7 @@ def test_runs_are_nested_and_hold_what_the_files_say(root: Path) -> None:
     }
     tags |= {"threads": "1", "layout": "channels_last", "device": "cpu", "commit": "d" * 40, "dirty": "true"}
     tags |= {"data.images": "a" * 64, "fingerprint": grid.specs[0].fingerprint, "mlflow.source.git.commit": "d" * 40}
+    tags["mlflow.note.content"] = "Again, and compared: `qlcnet reproduce its id`"
     assert tags.items() <= first["tags"].items()
     params = {"training.learning_rate": "0.001", "model.inputs": "image", "model.head.kind": "linear", "seed": "42"}
     assert (params | {"parameters": "1000", "circuit_evaluations.executed": "81"}).items() <= first["params"].items()

@@ -84,13 +84,15 @@ class Request:
 def reproduce(root: Path, request: Request) -> Verdict:
     """Run a commit's study again, all or in part, and grade it. Raises ReproduceError where it cannot be run."""
     revision = resolve(root, request.asked)
-    with workplace(root, revision.commit, request.keep, request.study) as place:
+    with workplace(root, revision, request.keep, request.study) as place:
         recorded, unhad = _find_recorded(root, place, revision, request)
         fits = fits_of(recorded, place.clone / "params.yaml")
         chosen = choose(fits, (*revision.only, *request.only), request.sample, request.seed)
         log.info("%s", what_to_do(root, revision, request, recorded, chosen, len(fits)))
         verdict = Verdict(revision.asked, revision.commit, [], len(fits), Conclusion(None, "nothing was compared"))
-        verdict.study, verdict.unchecked = request.study, unhad
+        verdict.study, verdict.unchecked = request.study, [*filter(None, [revision.unhad]), *unhad]
+        if revision.patch:
+            verdict.basis.append(f"edits that no commit had, kept with run {revision.run}: applied")
         made = _recompute(place, recorded, request, chosen, fits, verdict)
         verdict.unchecked += filter(None, [take_tracked(recorded, root, revision, made)])
         _judge(root, place, recorded, made, fits, verdict)
@@ -103,6 +105,8 @@ def _find_recorded(root: Path, place: Workplace, revision: Revision, request: Re
     """What the commit recorded, from wherever the user has it; and what could not be had, a line each."""
     folder = place.folder / "recorded"
     unhad: list[str] = []
+    if revision.patch:  # what the commit recorded is not of these sources
+        return nothing_in(folder), unhad
     if request.study:
         recorded = nothing_in(folder)
         take_published(recorded, folder_of(place.clone, request.study))
@@ -185,7 +189,7 @@ def what_to_do(
         f"reproduce {revision.asked}: commit {revision.commit[:12]}, {len(chosen)} of {count_text(total, 'fit')} "
         f"of {', '.join(tasks)}" + (f", as published in docs/results/{request.study}" if request.study else ""),
         f"  {stages}",
-        f"  in {place_of(root, revision.commit, request.study)}",
+        f"  in {place_of(root, revision, request.study)}",
     ]
     origins = sorted({origin for path, origin in recorded.origins.items() if path.startswith("results/")})
     further = [f"DVC's remote {name}" for name in [remote_of(root)] if name and not request.study]

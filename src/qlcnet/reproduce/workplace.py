@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from filelock import FileLock, Timeout
 from qlcnet import git
 from qlcnet.paths import Project
 from qlcnet.reproduce.from_published import folder_of
-from qlcnet.reproduce.revision import ReproduceError
+from qlcnet.reproduce.revision import ReproduceError, Revision
 from qlcnet.whole import whole_folder, write_whole
 
 log = logging.getLogger("qlcnet")
@@ -92,13 +93,13 @@ def _die_with_the_parent() -> None:
 
 
 @contextmanager
-def workplace(root: Path, commit: str, keep: bool, study: str = "") -> Iterator[Workplace]:
+def workplace(root: Path, revision: Revision, keep: bool, study: str = "") -> Iterator[Workplace]:
     """The place of a commit: found as an interrupted run left it, or made; removed when all went well, unless `keep`.
 
-    study: a published one, whose params.yaml is that of the clone.
+    study: a published one, whose params.yaml is that of the clone. The patch of the revision is applied.
     Raises ReproduceError where another process reproduces the same commit.
     """
-    folder = place_of(root, commit, study)
+    commit, folder = revision.commit, place_of(root, revision, study)
     repository = git.repository_of(root)
     if repository is None:
         raise ReproduceError(f"{root} is in no git repository")
@@ -113,6 +114,9 @@ def workplace(root: Path, commit: str, keep: bool, study: str = "") -> Iterator[
         if not top.is_dir():
             with whole_folder(top) as beside:
                 git.clone_at(repository.top, commit, beside)
+                inside = beside / root.resolve().relative_to(repository.top)
+                if revision.patch and (said := git.apply_changes(inside, revision.patch)):
+                    raise ReproduceError(f"the edits of run {revision.run} do not fit {commit[:12]}: {said}")
         clone = top / root.resolve().relative_to(repository.top)
         if not (clone / "params.yaml").is_file():
             raise ReproduceError(f"{commit[:12]} has no params.yaml: it is no commit of a qlcnet project")
@@ -125,9 +129,10 @@ def workplace(root: Path, commit: str, keep: bool, study: str = "") -> Iterator[
         lock.release()
 
 
-def place_of(root: Path, commit: str, study: str = "") -> Path:
+def place_of(root: Path, revision: Revision, study: str = "") -> Path:
     """Where a commit is reproduced: its clone has a store of its own there, as its git directory is its own."""
-    return Project(root).state / "reproduce" / "-".join(filter(None, (commit, study)))
+    patch = hashlib.sha256(revision.patch).hexdigest()[:12] if revision.patch else ""
+    return Project(root).state / "reproduce" / "-".join(filter(None, (revision.commit, patch, study)))
 
 
 def other_packages(root: Path, clone: Path) -> dict[str, tuple[str, str]]:

@@ -13,9 +13,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from qlcnet.fit.fold_folder import read_provenance
+from qlcnet.grid.grid import DECIDING
 from qlcnet.paths import Project
 from qlcnet.tracking.backend import brief
 from qlcnet.tracking.content import Config
+from qlcnet.tracking.patch import uncommitted
 from qlcnet.tracking.place import TrackingError
 from qlcnet.tracking.projection import FAILED, KILLED, Projection, Run
 
@@ -48,6 +50,7 @@ class GridTracker:
 
     def __init__(self, grid: Grid, root: Path, store: FoldStore) -> None:
         self._grid, self._root, self._store = grid, root, store
+        self._patch = uncommitted(root, DECIDING)  # now: who waits for hours edits on
         self._models = {key: [grid.describe(s) for s in specs] for key, specs in grid.by_model().items()}
         self._fits: dict[str, _Fit] = {}
         self._queue: SimpleQueue[tuple[str, Callable[[], None]] | None] = SimpleQueue()
@@ -171,7 +174,7 @@ class GridTracker:
                     projection.add_fold(parent, config, folder, provenances[-1])
             backbone, model = key
             folder = Project(self._root).fits / self._grid.task / backbone / model
-            projection.finish_parent(parent, folder, provenances, seconds)
+            projection.finish_parent(parent, folder, provenances, seconds, self._patch)
 
     def _stop_open_runs(self) -> None:
         for fit in self._fits.values():

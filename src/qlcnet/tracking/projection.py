@@ -16,6 +16,8 @@ from qlcnet.tracking import content
 from qlcnet.tracking.backend import Backend, brief, open_backend
 from qlcnet.tracking.content import Config
 from qlcnet.tracking.owner import OWNER, is_alive, me, of_this_machine
+from qlcnet.tracking.patch import FILE as PATCH
+from qlcnet.tracking.patch import Uncommitted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 ERROR = "error"  # tag: why a run did not come to its end
+UNKNOWN_PATCH = "not kept: this run was written after its fits"
+NOTE = "mlflow.note.content"  # tag: what the UI shows as a run's description
 METRICS_A_BATCH = 1000  # MLflow's limit of one log_batch
 RUNS_A_SEARCH = 50_000  # likewise of one search
 
@@ -116,8 +120,9 @@ class Projection:
 
     def create_study(self, tags: Mapping[str, str]) -> str:
         """A new run of a study; returns its id."""
+        note = "All of it again, and compared: `qlcnet reproduce COMMIT`, with the commit that has these results"
         run = self.client.create_run(
-            self.backend.experiment_id, tags={**tags, OWNER: me()}, run_name=f"study: {tags['task']}"
+            self.backend.experiment_id, tags={**tags, OWNER: me(), NOTE: note}, run_name=f"study: {tags['task']}"
         )
         self._take_files(run.info)
         return run.info.run_id
@@ -178,9 +183,17 @@ class Projection:
         self.finish_fold(self.start_fold(parent, config, times and times[0]), folder, provenance, times)
 
     def finish_parent(
-        self, run: Run, folder: Path, provenances: Sequence[Mapping[str, Any]], stage_seconds: float | None = None
+        self,
+        run: Run,
+        folder: Path,
+        provenances: Sequence[Mapping[str, Any]],
+        stage_seconds: float | None = None,
+        patch: Uncommitted | None = None,
     ) -> None:
-        """Add out-of-fold metrics and files, computed from `results/folds/<task>/<backbone>/<model>`; close the run."""
+        """Add out-of-fold metrics and files, computed from `results/folds/<task>/<backbone>/<model>`; close the run.
+
+        patch: edits that no commit had when the fits began; None where there were none, or it is not known.
+        """
         from qlcnet.tracking.outcome import write_outcome
 
         if not run.is_open:
@@ -189,7 +202,11 @@ class Projection:
             files = scratch / "files"
             files.mkdir()
             metrics = {**write_outcome(folder, files), **content.fit_seconds(provenances)}
+            if patch and patch.text:
+                (files / PATCH).write_bytes(patch.text)
             self._log_files(run, files)
+        if any(p.get("dirty") for p in provenances):
+            self.client.set_tag(run.id, "patch", patch.state if patch else UNKNOWN_PATCH)
         if stage_seconds is not None:
             metrics["seconds_stage"] = stage_seconds
         self._log(run, metrics, {}, provenances)
@@ -233,6 +250,7 @@ class Projection:
         run = self.client.create_run(self.backend.experiment_id, start_time=started, tags=dict(tags), run_name=name)
         self.made += 1
         self._take_files(run.info)
+        self.client.set_tag(run.info.run_id, NOTE, f"Again, and compared: `qlcnet reproduce {run.info.run_id}`")
         params = [Param(name, value) for name, value in content.params_of(config).items()]
         for start in range(0, len(params), 100):
             self.client.log_batch(run.info.run_id, params=params[start : start + 100])
