@@ -64,6 +64,11 @@ class Project:
         """Published studies, in git, a folder each."""
         return self.root / "docs" / "results"
 
+    @property
+    def reproductions(self) -> Path:
+        """Records of commits that were run again, in git."""
+        return self.root / "reproductions"
+
     # --- shared by all working trees ----------------------------------------------------------------------------
 
     @cached_property

@@ -46,6 +46,7 @@ def train_task(params: Params, task: str, root: Path, workers: int | None, sched
         log.info(
             "%s: the section `evidence` is declared, with %d of its fits there: commit declarations.csv", task, there
         )
+    Project(root).reproductions.mkdir(exist_ok=True)  # which the report stage depends on
     bar = ProgressBar(task, grid.todo, len(grid.specs) - len(grid.todo))
     tracker = GridTracker(grid, root, store)
     try:

@@ -43,7 +43,7 @@ def test_console_is_silent_and_nothing_is_requested(browser):
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     assert len([url for url in urls if url.startswith("file://")]) == 1
-    own = ("file://", "data:", "chrome://", "chrome-extension://")  # the last two: of the empty tab at the start
+    own = ("file://", "data:", "chrome://", "chrome-extension://", "chrome-untrusted://")  # chrome: the empty tab
     assert [url for url in urls if not url.startswith(own)] == []
 
 

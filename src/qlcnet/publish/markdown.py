@@ -14,6 +14,8 @@ from typing import Any
 
 from qlcnet.config import load_params
 from qlcnet.evidence.sentences import WORDS
+from qlcnet.paths import Project
+from qlcnet.report.reproductions import Reproduced, read_reproductions
 from qlcnet.whole import write_whole
 
 BEGIN = "<!-- studies: `qlcnet publish` writes from here -->"
@@ -64,8 +66,9 @@ def write_index(published: Path) -> None:
         raise ValueError(f"{path} lacks the lines {BEGIN} and {END}, between which the studies stand: put them back")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     studies = sorted(folder for folder in published.iterdir() if (folder / "summary.json").is_file())
-    header = ["Study", "Asked", "Images", "Models", "Fits", "Declared comparisons", "Report"]
-    rows = [_study(folder) for folder in studies if not folder.name.startswith(".")]
+    header = ["Study", "Asked", "Images", "Models", "Fits", "Declared comparisons", "Run again", "Report"]
+    records = read_reproductions(Project(published.parents[1]).reproductions)
+    rows = [_study(folder, records) for folder in studies if not folder.name.startswith(".")]
     write_whole(path, before + "\n".join([BEGIN, "", *table(header, rows), "", END]) + after)
 
 
@@ -75,7 +78,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in cells]
 
 
-def _study(folder: Path) -> list[str]:
+def _study(folder: Path, records: Sequence[Reproduced]) -> list[str]:
     found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     models = [model for of_task in found["tasks"].values() for of_b in of_task.values() for model in of_b.items()]
     primary = Counter(
@@ -92,6 +95,7 @@ def _study(folder: Path) -> list[str]:
         str(len({name for name, _ in models})),
         f"{sum(model['fits'] for _, model in models):,}",
         words,
+        "; ".join(one.words for one in records if one.study == folder.name) or "–",
         f"[numbers]({folder.name}/results.md), [page]({folder.name}/report.html)",
     ]
 

@@ -35,4 +35,5 @@ SECTIONS = (
     Section("cost", "Cost", setup_sections.cost),
     Section("writing", "For a paper", paper_text.for_a_paper),
     Section("versions", "Versions", setup_sections.versions),
+    Section("again", "Run again", setup_sections.run_again),
 )

@@ -1,4 +1,4 @@
-"""Sections of what was run: data, workflow and networks, cost, versions."""
+"""Sections of what was run: data, workflow and networks, cost, versions, how to run it again."""
 
 from __future__ import annotations
 
@@ -214,3 +214,26 @@ def _machines(context: Context) -> list[Block]:
         )
         blocks.append(Note(text, "warning"))
     return blocks
+
+
+def run_again(context: Context) -> list[Block]:
+    """How to run the study again, and who did."""
+    text = (
+        "`qlcnet reproduce COMMIT`, with the commit that holds this report, runs its study again in a clone and says "
+        "fit by fit whether the results are the same, and whether the conclusion is. "
+    )
+    records = context.study.reproductions
+    if not records:
+        return [Text(f"{text}No record of that is at hand (`--record` leaves one in reproductions/).")]
+    rows: list[list[Cell | str]] = [
+        [
+            one.commit[:12],
+            one.verdict,
+            {True: "yes", False: "no", None: "cannot be told"}[one.same],
+            f"{one.fits} of {one.total}",
+            ", ".join(one.machine),
+        ]
+        for one in records
+    ]
+    head = ["Commit", "Farthest fit", "Same conclusion", "Fits run again", "On"]
+    return [Text(f"{text}These did:"), Table(head, rows, "Reproductions of these fits that git has.", sortable=False)]

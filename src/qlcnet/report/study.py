@@ -28,6 +28,7 @@ from qlcnet.fit.soundness import problem_in
 from qlcnet.fit.task_facts import TaskFacts
 from qlcnet.paths import Project
 from qlcnet.report.predictions import read_oof, read_test, validation_hits
+from qlcnet.report.reproductions import Reproduced, of_fits, read_reproductions
 from qlcnet.report.searches import searches_in_use
 
 
@@ -133,6 +134,7 @@ class Study:
 
     fits_before: fits of these models that there were when what is declared was first seen; None: not known.
     rounding: most that a probability of a published study can differ by in models that are one function.
+    reproductions: records of its fits that were run again.
     """
 
     params: Params
@@ -140,6 +142,7 @@ class Study:
     searches: tuple[CheckedSearch, ...] = ()
     fits_before: int | None = None
     rounding: float = 0.0
+    reproductions: tuple[Reproduced, ...] = ()
 
     def __iter__(self) -> Iterator[ModelResults]:
         return (model for task in self.tasks.values() for model in task.results.values())
@@ -182,7 +185,9 @@ def read_study(params: Params, root: Path, repeats: Mapping[str, Collection[int]
     """
     of_task = dict.fromkeys(params.datasets) if repeats is None else repeats
     tasks = {name: _read_task(name, params.datasets[name], params, root, of_task[name]) for name in of_task}
-    return Study(params, tasks, searches_in_use(params, root), fits_before(params, Project(root)))
+    study = Study(params, tasks, searches_in_use(params, root), fits_before(params, Project(root)))
+    made = {str(fit.config.get("fingerprint")) for model in study for fit in model.fits}
+    return replace(study, reproductions=of_fits(read_reproductions(Project(root).reproductions), made))
 
 
 def fits_before(params: Params, project: Project) -> int | None:

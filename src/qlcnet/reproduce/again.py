@@ -282,6 +282,7 @@ def _judge(
     for fit, reduced in in_part.items():
         spread = partial(spreads.of, fit)
         verdict.fits.append(compare_fit(fit, recorded.project.fits / fit, reduced, spread, recorded.partial[fit]))
+    verdict.fingerprints = {fit: recorded.fingerprint_of(fit) for fit in made if recorded.knows_fit(fit)}
     verdict.together = settle(verdict.fits)
     links = place.folder / "models"
     verdict.fits += compare_models(recorded, made, fits, place.clone / "params.yaml", links)

@@ -35,6 +35,7 @@ class Verdict:
     unchecked: list[str] = field(default_factory=list)
     machine: dict[str, Any] = field(default_factory=dict)
     run: int = 0  # fits that this process ran
+    fingerprints: dict[str, str] = field(default_factory=dict)  # of the recorded fits that were compared
     study: str = ""  # of docs/results, where that was reproduced
 
     @property
@@ -81,6 +82,7 @@ class Verdict:
             "fits": fits,
             "fits_of_study": self.total,
             "fits_run": self.run,
+            "fingerprints": self.fingerprints,
             "problems": self.problems,
             "together": self.together,
             "inputs": self.inputs,
