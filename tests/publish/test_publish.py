@@ -14,8 +14,10 @@ import yaml
 
 from qlcnet.cli import main
 from qlcnet.evidence.metrics import metrics_of
+from qlcnet.fit.store import FoldStore
+from qlcnet.grid.grid import plan_grid
 from qlcnet.paths import Project
-from qlcnet.publish import PublishError, publish_study, read_published, rebuild
+from qlcnet.publish import PublishError, link_stored_repeats, publish_study, read_published, rebuild, whole_repeats
 from qlcnet.publish.markdown import write_index
 from qlcnet.publish.repeats import read_task, repeat_file, write_task
 from qlcnet.publish.rounding import (
@@ -30,7 +32,10 @@ from qlcnet.publish.rounding import (
     unpack,
 )
 from qlcnet.report.study import read_study
+from tests.grid.projects import TASK
+from tests.grid.projects import make_project as make_grid_project
 from tests.report.fold_folders import SMALL, make_params, make_study
+from tests.tracking.studies import put
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDIES = sorted(path.parent for path in (REPOSITORY / "docs/results").glob("*/params.yaml"))
@@ -313,3 +318,26 @@ def test_worked_by_hand_packed_and_back() -> None:
     assert np.array_equal(unpack(pack(p, EXACT), EXACT), p)
     assert probabilities_of(steps) == pytest.approx(p, abs=2e-12)
     assert np.array_equal(steps_below(probabilities_of(steps)), steps), "rounding twice is rounding once"
+
+
+def test_repeats_that_are_whole_in_the_store_are_linked(tmp_path: Path) -> None:
+    """As `qlcnet train --only '*/*/repeat-1/*'` leaves them; a part of a repeat is not."""
+    task = {"source": {"kind": "digits"}, "protocol": {"kind": "pooled-cv", "folds": 2, "repeats": 3}}
+    params = make_grid_project(tmp_path, datasets={TASK: task}, models={"classical": {"inputs": ["image"]}})
+    project = Project(tmp_path)
+    store = FoldStore(project.store)
+    grid = plan_grid(params, TASK, tmp_path, store)
+
+    def keep(repeat: int, folds: tuple[int, ...]) -> list[int]:
+        for spec in grid.specs:
+            if spec.repeat == repeat and spec.fold in folds:
+                put(store, grid, spec)
+        link_stored_repeats(params, project, TASK)
+        return whole_repeats(params, project, TASK)
+
+    assert keep(1, (0,)) == []
+    assert keep(1, (0, 1)) == [1]
+    assert keep(2, (1,)) == [1]
+    assert keep(0, (0, 1)) == [0, 1]
+    shutil.rmtree(store.path(grid.specs[0].fingerprint))
+    assert keep(2, (0, 1)) == [0, 1], "what is there is not taken out"

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ from qlcnet.reproduce.workplace import place_of
 from qlcnet.tracking.backend import open_backend
 from tests.test_end_to_end import DIGITS, project, run, small
 
-FITS = 4
+FOLDS, FITS = 4, 8
 AS_SOMEBODY = ("-c", "user.name=t", "-c", "user.email=t@t")
 
 
@@ -36,6 +37,11 @@ class Studied:
     first: str
     kept: Verdict
     changed: list[str]
+
+
+def of_folds(folds: int) -> dict[str, Any]:
+    """The section of the task."""
+    return {**DIGITS, "protocol": {"kind": "pooled-cv", "folds": folds}}
 
 
 def record(root: Path, message: str) -> str:
@@ -61,7 +67,7 @@ def digests(root: Path) -> dict[str, str]:
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Studied:
     """Recorded, changed, recorded again; then the first is reproduced, killed on the way and started again."""
     folder = tmp_path_factory.mktemp("real")
-    root = project(folder / "project", small("digits", DIGITS))
+    root = project(folder / "project", small("digits", of_folds(FOLDS)))
     run("dvc", "remote", "add", "-d", "store", str(folder / "remote"), cwd=root)
     first = record(root, "a study")
     params = yaml.safe_load((root / "params.yaml").read_text())
@@ -162,3 +168,33 @@ def test_else_metrics_are_compared(studied: Studied, repository: Path) -> None:
         ("classical, out of fold", Grade.METRICS),
         ("hybrid, out of fold", Grade.METRICS),
     ]
+
+
+@pytest.fixture
+def other_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits are computed with another set of instructions."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+
+
+@pytest.mark.soak
+def test_another_kind_of_cpu_is_consistent(studied: Studied, repository: Path, other_cpu: None) -> None:
+    shutil.rmtree(place_of(repository, Revision("HEAD", studied.first)))
+    verdict = reproduce(repository, Request(studied.first))
+    assert verdict.run == FITS
+    assert verdict.grade == Grade.CONSISTENT, verdict.worst_first
+    assert "12 pairs of folds of 2 models" in verdict.worst_first[0].notes[-1]
+    assert verdict.differs["computed_on.onednn"] == ("AVX512", "AVX2")
+    assert verdict.code("consistent") == 0
+
+
+@pytest.mark.soak
+def test_and_cannot_be_told_where_the_study_shows_no_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = project(tmp_path / "project", small("digits", of_folds(2)))
+    run("dvc", "remote", "add", "-d", "store", str(tmp_path / "remote"), cwd=root)
+    record(root, "a study")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    verdict = reproduce(root, Request("HEAD"))
+    assert verdict.grade == Grade.UNKNOWN
+    assert verdict.code("consistent") == 2

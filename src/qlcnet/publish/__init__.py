@@ -43,6 +43,8 @@ def publish_study(params: Params, root: Path, name: str) -> Path:
     project, folder = Project(root), Project(root).published / name
     if not name or Path(name).name != name or name.startswith("."):
         raise PublishError(f"{name!r} is no name of a folder: take letters, digits and dashes, such as ablation")
+    for task in params.datasets:
+        link_stored_repeats(params, project, task)
     here = {task: whole_repeats(params, project, task) for task in params.datasets}
     missing = [task for task, repeats in here.items() if not repeats]
     if lost := [task for task in missing if not list((folder / FITS / task).glob("repeat-*"))]:
@@ -51,8 +53,8 @@ def publish_study(params: Params, root: Path, name: str) -> Path:
     with whole_folder(folder) as beside:
         for kept in (FITS, "README.md"):
             _copy(folder / kept, beside / kept)
-        for task in study.tasks.values():
-            write_task(task, beside / FITS / task.name)
+        for one in study.tasks.values():
+            write_task(one, beside / FITS / one.name)
         for left in sorted(path for path in (beside / FITS).iterdir() if path.is_dir()):
             if left.name not in params.datasets:
                 shutil.rmtree(left)
@@ -73,6 +75,28 @@ def publish_study(params: Params, root: Path, name: str) -> Path:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     log.info("published: %s (%.1f MB)", folder, size / 1e6)
     return folder
+
+
+def link_stored_repeats(params: Params, project: Project, task: str) -> None:
+    """Link repeats into results/folds that `qlcnet train --only` made whole in the store, where others are still to do.
+
+    Nothing is linked that would take a repeat out of results/folds which is there.
+    """
+    from qlcnet.data.fold_table import FoldTable
+    from qlcnet.fit.store import FoldStore
+    from qlcnet.grid.grid import link_results, only, plan_grid
+
+    if not project.folds(task).is_file():
+        return
+    there, repeats = set(whole_repeats(params, project, task)), set(FoldTable.read(project.folds(task)).repeats)
+    if there == repeats:
+        return
+    store = FoldStore(project.store)
+    grid = plan_grid(params, task, project.root, store)
+    todo = {spec.fingerprint for spec in grid.todo}
+    whole = repeats - {spec.repeat for spec in grid.specs if spec.fingerprint in todo}
+    if whole > there:
+        link_results(only(grid, [f"*/*/repeat-{repeat}/*" for repeat in sorted(whole)]), store, project.fits)
 
 
 def whole_repeats(params: Params, project: Project, task: str) -> list[int]:
