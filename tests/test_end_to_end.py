@@ -33,8 +33,10 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
 
 def project(folder: Path, params: dict[str, Any]) -> Path:
     """A repository with this project's files as they are in the working tree, and its own params.yaml."""
-    for name in ("src", "studies"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("src", "studies", "reproductions"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.json")
+        )
     for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(
