@@ -43,6 +43,7 @@ from qlcnet.reproduce.recompute import (
     make_fits,
     make_inputs,
     make_report,
+    takes_only,
 )
 from qlcnet.reproduce.recorded import METRICS, SUMMARY, Recorded, gather, nothing_in, problems_of_fits
 from qlcnet.reproduce.revision import ReproduceError, Revision, resolve
@@ -229,16 +230,20 @@ def _recompute(
         if not why:
             verdict.fits.append(_report_alone(place, recorded))
         return {}
+    wanted: list[str] = []
     for task in sorted({fit.split("/")[0] for fit in chosen}):
         make_inputs(place, recorded, task, request.start)
         different, rounded = compare_inputs(place, recorded, task)
         verdict.problems += different
         verdict.inputs += rounded
-        of_task = [fit for fit in chosen if fit.startswith(f"{task}/")]
-        total = sum(fit.startswith(f"{task}/") for fit in fits)
-        verdict.run += make_fits(place, task, of_task, total)
-    made = link_fits(place, recorded, chosen)
-    if lacking := sorted(set(chosen) - made.keys()):
+        whole, of_task = ([fit for fit in some if fit.startswith(f"{task}/")] for some in (fits, chosen))
+        if len(of_task) < len(whole) and not takes_only(place):
+            log.info("the commit's own code knows no --only: all %d fits of %s are made", len(whole), task)
+            of_task = whole
+        verdict.run += make_fits(place, task, of_task, is_whole=len(of_task) == len(whole))
+        wanted += of_task
+    made = link_fits(place, recorded, wanted)
+    if lacking := sorted(set(wanted) - made.keys()):
         raise ReproduceError(f"the commit's own code made no fit {lacking[0]} ({len(lacking)} are missing)")
     if not request.study:
         why = make_report(place, recorded, made, fits, request.start)

@@ -97,22 +97,20 @@ def _what_differs(then: Path, now: Path) -> str:
     return f"line {rows[0]}, and {len(rows) - 1} more" if rows else "other lengths"
 
 
-def make_fits(place: Workplace, task: str, fits: Sequence[str], total: int) -> int:
-    """Fit these folds of a task, all `total` of them or some; returns how many this process fitted."""
+def make_fits(place: Workplace, task: str, fits: Sequence[str], is_whole: bool) -> int:
+    """Fit these folds of a task, which are all of them or some; returns how many this process fitted."""
     step = f"train-{task}-{fingerprint(sorted(fits))}"
     if place.has_done(step):
         return 0
     before = set(_store(place))
-    if len(fits) < total and _takes_only(place):
-        place.run_whole("train", task, *(word for fit in fits for word in ("--only", fit.removeprefix(f"{task}/"))))
-    else:
-        place.run_whole("train", task)
+    only = () if is_whole else (word for fit in fits for word in ("--only", fit.removeprefix(f"{task}/")))
+    place.run_whole("train", task, *only)
     made = len(set(_store(place)) - before)
     place.set_done(step, fits=made)
     return made
 
 
-def _takes_only(place: Workplace) -> bool:
+def takes_only(place: Workplace) -> bool:
     """Whether the commit's `qlcnet train` can be asked for some fits; older ones fit all of a task."""
     return "--only" in place.run("train", "--help", quiet=True)[1]
 
