@@ -1,8 +1,9 @@
-# Everything a person types: setup, repro, test, soak, lint, ui, bench. `make repro` on a fresh clone needs Python 3.11+, git, make.
+# Everything a person types: setup, repro, test, soak, lint, ui, bench, s3. `make repro` on a fresh clone needs Python 3.11+, git, make.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.synced
+S3 := .venv/.s3
 # with bytecode written, importing torch, Lightning and timm takes a third of the time
 unexport PYTHONDONTWRITEBYTECODE
 # one thread a process: two processes with two threads each on two cores are 20 to 40 times slower
@@ -11,10 +12,10 @@ export OMP_WAIT_POLICY := PASSIVE
 export MLFLOW_DISABLE_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup repro test soak lint ui bench lock upgrade
+.PHONY: help setup repro test soak lint ui bench s3 lock upgrade
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(STAMP) ## the environment in .venv, from requirements.lock
 
@@ -36,7 +37,7 @@ repro: setup ## run the study of params.yaml (only what is not up to date)
 test: setup ## the tests
 	pytest --numprocesses 2 --dist loadfile
 
-soak: setup ## longer tests
+soak: setup s3 ## longer tests
 	pytest -m soak
 
 lint: setup ## ruff, mypy, and no mark that a merge left
@@ -52,11 +53,28 @@ ui: setup ## the MLflow UI on 127.0.0.1:5000; `make ui PORT=5001`: on another po
 bench: setup ## every benchmark; each prints a table and, last, one JSON line
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; python $$script; done
 
+s3: $(S3) ## DVC remotes on S3: requirements-s3.lock into .venv, beside what `make setup` put there
+
+$(S3): $(STAMP) requirements-s3.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --requirement requirements-s3.lock
+	@touch $@
+
 # names, versions and hashes, no addresses
-COMPILE := uv pip compile --quiet --universal --no-header --generate-hashes --no-emit-index-url --all-extras
+COMPILE := uv pip compile --quiet --universal --no-header --generate-hashes --no-emit-index-url
+LOCKED := --extra cluster --extra dev
+# of an environment with everything: the packages that requirements.lock lacks, or has in another version
+EVERYTHING := .venv/everything.lock
+define lock_s3
+	cat requirements-s3.lock requirements.lock > $(EVERYTHING)
+	$(COMPILE) --all-extras pyproject.toml -o $(EVERYTHING)
+	awk 'NR == FNR {locked[$$1]; next} /^[a-z]/ {skip = ($$1 in locked)} !skip' requirements.lock $(EVERYTHING) > requirements-s3.lock
+endef
 
 lock: setup ## requirements.lock for what pyproject.toml asks for now; versions that are in it stay (fits keep their names)
-	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) $(LOCKED) pyproject.toml -o requirements.lock
+	$(lock_s3)
 
 upgrade: setup ## the newest versions into requirements.lock; with other torch, timm, Lightning, torchmetrics or numpy every fit is another
-	$(COMPILE) --upgrade pyproject.toml -o requirements.lock
+	$(COMPILE) $(LOCKED) --upgrade pyproject.toml -o requirements.lock
+	: > requirements-s3.lock
+	$(lock_s3)

@@ -255,10 +255,11 @@ def plan(options: argparse.Namespace) -> int:
 def track(options: argparse.Namespace) -> int:
     from qlcnet import tracking
     from qlcnet.paths import Project
+    from qlcnet.reproduce.lock import is_reported
 
     project = Project.find()
     if options.action == "sync":
-        print(f"{tracking.sync(project.root)} runs added")
+        print(f"{tracking.sync(project.root, is_reported(project))} runs added")
         return 0
     ui = tracking.local_ui(project.root, options.port)
     print(f"in about 15 s: {ui.page}", flush=True)

@@ -12,6 +12,9 @@ from typing import Any
 
 import yaml
 
+from qlcnet.config import ParamsError, load_params, parse_params
+from qlcnet.paths import Project
+
 DIRECTORY = ".dir"  # ends the checksum of a folder: of its list of files
 
 
@@ -50,6 +53,19 @@ def _stage(name: str, found: Mapping[str, Any]) -> Stage:
 def outputs_of(stages: Mapping[str, Stage]) -> dict[str, str]:
     """Checksum of each output, by path."""
     return {out.path: out.md5 for stage in stages.values() for out in stage.outs}
+
+
+def is_reported(project: Project) -> bool:
+    """Whether results/ has, byte for byte, the report that dvc.lock says was made of params.yaml as it stands."""
+    lock = project.root / "dvc.lock"
+    stage = parse_lock(lock.read_text(encoding="utf-8") if lock.is_file() else None).get("report")
+    try:
+        if stage is None or parse_params(dict(stage.params)) != load_params(project.params):
+            return False
+    except ParamsError:
+        return False
+    made = {project.root / out.path: out.md5 for out in stage.outs if not out.md5.endswith(DIRECTORY)}
+    return bool(made) and all(path.is_file() and md5_of(path) == md5 for path, md5 in made.items())
 
 
 def contradictions(stages: Mapping[str, Stage], cache: Cache) -> list[str]:

@@ -17,12 +17,15 @@ from qlcnet.tracking import content
 from qlcnet.tracking.backend import brief
 from qlcnet.tracking.place import TrackingError
 from qlcnet.tracking.projection import Projection
+from qlcnet.tracking.verdicts import publish
 
 log = logging.getLogger("qlcnet")
 
 
-def sync(root: Path) -> int:
+def sync(root: Path, reported: bool = False) -> int:
     """Add the runs of every complete model of results/folds that the store lacks; returns how many were added.
+
+    reported: results/ has the report of all of them; the study's own run and the verdicts of its models are added too.
 
     Models whose folds are not all there, or that a running `train` is writing, are left to it. Runs of other params
     and commits are never touched. Syncs side by side wait for each other. Raises TrackingError, after the other models
@@ -41,10 +44,16 @@ def sync(root: Path) -> int:
                 failed.append(f"{'/'.join(folder.parts[-3:])}: {brief(error)}")
                 if _is_of_the_store(error):
                     break
+        added = projection.made
+        if reported and not failed:
+            try:
+                added += publish(root)
+            except Exception as error:
+                failed.append(f"the study: {brief(error)}")
     if failed:
-        store, count = projection.backend.place.shown, f"{projection.made} runs were added"
+        store, count = projection.backend.place.shown, f"{added} runs were added"
         raise TrackingError("\n  ".join([f"the tracking store {store} is not up to date, {count}", *failed]))
-    return projection.made
+    return added
 
 
 def _is_of_the_store(error: Exception) -> bool:

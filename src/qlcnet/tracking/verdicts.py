@@ -18,11 +18,12 @@ VERDICT = "verdict"  # tag of a model's run: sentences, one a line
 LONGEST = 5000  # characters of a tag's value, MLflow's limit on some stores
 
 
-def publish(root: Path) -> None:
+def publish(root: Path) -> int:
     """Bring verdicts of results/summary.json to the runs of the models compared, and the page to the study's own run.
 
     A model without a run (`track sync` adds it) is left out. The study's run is found by params and results: made anew
-    it is another run, and the same report is not logged twice. Raises TrackingError, or what MLflow raises.
+    it is another run, and the same report is not logged twice. Returns how many runs were added, 0 or 1. Raises
+    TrackingError, or what MLflow raises.
     """
     project = Project(root)
     summary = json.loads((project.results / "summary.json").read_text(encoding="utf-8"))
@@ -31,7 +32,7 @@ def publish(root: Path) -> None:
         sentences = _sentences(summary.get("evidence", {}), *folder.parts[-3:])
         if sentences and (run := projection.find_model(_configs(folder))):
             projection.client.set_tag(run, VERDICT, "\n".join(sentences)[:LONGEST])
-    _publish_study(projection, project, summary)
+    return _publish_study(projection, project, summary)
 
 
 def _configs(folder: Path) -> list[dict[str, Any]]:
@@ -55,7 +56,7 @@ def _sentences(evidence: dict[str, Any], task: str, backbone: str, model: str) -
     return [one["sentence"] for one in sorted(mine, key=lambda one: one["role"] != "primary")]
 
 
-def _publish_study(projection: Projection, project: Project, summary: dict[str, Any]) -> None:
+def _publish_study(projection: Projection, project: Project, summary: dict[str, Any]) -> int:
     digest = fingerprint([project.params.read_text(encoding="utf-8"), summary])
     page = project.results / "report.html"
     evidence: dict[str, Any] = summary.get("evidence", {})
@@ -68,9 +69,11 @@ def _publish_study(projection: Projection, project: Project, summary: dict[str, 
     ]
     tags = content.study_tags(digest, tuple(evidence), "\n".join(sentences)[:LONGEST])
     with projection.backend.lock():
-        run, status = projection.find_study(digest) or (projection.create_study(tags), RUNNING)
+        found = projection.find_study(digest)
+        run, status = found or (projection.create_study(tags), RUNNING)
     if status == FINISHED:
-        return
+        return 0
     for path in (page, project.results / "summary.json", project.results / "metrics.json"):
         projection.client.log_artifact(run, str(path))
     projection.client.set_terminated(run, FINISHED)
+    return int(found is None)
