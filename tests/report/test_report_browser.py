@@ -105,6 +105,28 @@ def test_page_is_never_wider_than_the_window(browser, width):
     assert wide == 0
 
 
+def test_what_a_row_is_of_stays_in_sight_while_a_wide_table_is_scrolled(browser):
+    metrics = {"width": 760, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    moved = browser.execute_script(
+        """const wide = [...document.querySelectorAll(".table")].filter((one) => one.scrollWidth > one.clientWidth + 60);
+        return wide.map((one) => {
+          const left = (query) => one.querySelector(query).getBoundingClientRect().left;
+          const before = [left("tbody th"), left("tbody td")];
+          one.scrollLeft = 50;
+          return [left("tbody th") - before[0], left("tbody td") - before[1]];
+        });"""
+    )
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert moved
+    assert {tuple(map(round, one)) for one in moved} == {(0, -50)}
+
+
+def test_captions_show_code_as_code(browser):
+    captions = [one.text for one in browser.find_elements("css selector", "figcaption")]
+    assert not [text for text in captions if "`" in text]
+
+
 def test_follows_the_dark_theme(browser):
     colours = """const style = (query) => getComputedStyle(document.querySelector(query));
     return [style("body").backgroundColor, style("#results svg text").fill];"""
