@@ -153,7 +153,6 @@ def test_somebody_elses_study_is_whole_in_a_clone(own: Path, clone: Path) -> Non
         assert (clone / "results" / name).read_bytes() == (own / "results" / name).read_bytes()
     assert "up to date" in run("dvc", "repro", cwd=clone)
     assert tracked(clone) == tracked(own)
-    assert "0 runs added" in run("qlcnet", "track", "sync", cwd=clone)
 
     # the report of other settings is not the study's, nor is an edited one
     assert is_reported(Project(clone))

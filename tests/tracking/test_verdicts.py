@@ -50,8 +50,9 @@ def test_models_have_the_sentences_that_they_are_in_the_declared_ones_first(stud
 
 
 def test_the_study_has_one_run_with_its_page_until_the_report_changes(study: Path) -> None:
-    publish(study)
-    publish(study)
+    assert sync(study, reported=True) == 1
+    assert sync(study, reported=True) == 0
+    assert publish(study) == 0
     (run,) = [run for run in runs_of(study) if run["tags"]["kind"] == "study"]
     assert run["status"] == "FINISHED"
     assert run["tags"]["verdict"] == "hybrid is better.\nof other models."
