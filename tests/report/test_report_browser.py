@@ -109,8 +109,8 @@ def test_what_a_row_is_of_stays_in_sight_while_a_wide_table_is_scrolled(browser)
     metrics = {"width": 760, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     moved = browser.execute_script(
-        """const wide = [...document.querySelectorAll(".table")].filter((one) => one.scrollWidth > one.clientWidth + 60);
-        return wide.map((one) => {
+        """const wide = (one) => one.scrollWidth > one.clientWidth + 60;
+        return [...document.querySelectorAll(".table")].filter(wide).map((one) => {
           const left = (query) => one.querySelector(query).getBoundingClientRect().left;
           const before = [left("tbody th"), left("tbody td")];
           one.scrollLeft = 50;

@@ -63,7 +63,8 @@ def test_a_patch_makes_the_same_files_in_a_clone(project: Path, tmp_path: Path) 
         "url: https://me:hunter2@host/data",
         "aws AKIAABCDEFGHIJKLMNOP",
         "hf_abcdefghijklmnopqrstuvwx",
-        "-----BEGIN RSA PRIVATE KEY-----",
+        "url: https://sometoken@host/data",
+        "Authorization: Bearer abc",
     ],
 )
 def test_secrets_are_not_kept_and_the_patch_says_so(project: Path, line: str) -> None:
@@ -74,6 +75,27 @@ def test_secrets_are_not_kept_and_the_patch_says_so(project: Path, line: str) ->
     assert line.encode() not in (found.text or b"")
     assert REMOVED in (found.text or b"")
     assert b"+learning_rate: 0.01" in (found.text or b"")
+
+
+def test_of_a_private_key_no_line_is_kept(project: Path) -> None:
+    key = ["-----BEGIN RSA PRIVATE KEY-----", "bWF0ZXJpYWw=", "-----END RSA PRIVATE KEY-----"]
+    (project / "params.yaml").write_text("\n".join(["before: 1", *key, "after: 1"]) + "\n")
+    found = uncommitted(project, PATHS)
+    assert found
+    assert found.state == "incomplete: without 3 lines that look like secrets"
+    assert not [line for line in key if line.encode() in (found.text or b"")]
+    assert b"+after: 1" in (found.text or b"")
+
+
+def test_what_git_repeats_at_the_head_of_a_hunk_is_searched_too(project: Path) -> None:
+    lines = ["password: hunter2", *(f"  {i}: 0" for i in range(12))]
+    (project / "params.yaml").write_text("\n".join(lines) + "\n")
+    run(project, "commit", "-qam", "a secret that somebody committed")
+    (project / "params.yaml").write_text("\n".join([*lines[:-1], "  11: 1"]) + "\n")
+    found = uncommitted(project, PATHS)
+    assert found
+    assert b"hunter2" not in (found.text or b"")
+    assert found.state.startswith("incomplete")
 
 
 def test_untracked_files_are_named(project: Path) -> None:

@@ -18,11 +18,12 @@ KEPT, PARTLY = "kept", "incomplete"
 REMOVED = b"[a line that looks like a secret is not kept]"
 HEAD = "# edits that were not committed when these fits began, to commit "
 UNTRACKED = "# untracked, not kept: "
+KEY_BEGINS, KEY_ENDS = (re.compile(rb"-----%s [A-Z ]*PRIVATE KEY" % word) for word in (b"BEGIN", b"END"))
 # what stands before a secret, or is one
 SECRETS = re.compile(
     rb"(?i)(pass(word|wd|phrase)?|secret|token|credential|api[_-]?key|access[_-]?key|private[_-]?key)[\"']?\s*[:=]\s*[\"']?\S"
-    rb"|://[^/\s:@]*:[^/\s@]+@"  # user and password of an address
-    rb"|-----BEGIN [A-Z ]*PRIVATE KEY"
+    rb"|://[^/\s@]+@"  # user and password of an address, or a token in their place
+    rb"|\bauthorization\b|\bbearer\s+\S"
     rb"|\b(AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})"
 )
 
@@ -45,7 +46,7 @@ def uncommitted(root: Path, paths: tuple[str, ...]) -> Uncommitted | None:
         size, most = len(patch) // 1024, LARGEST // 1024
         return Uncommitted(f"left out: {size} kB, and more than {most} kB are not kept; commit before you train")
     lines = patch.split(b"\n")
-    secret = [i for i, line in enumerate(lines) if line[:1] in (b"+", b"-", b" ") and SECRETS.search(line)]
+    secret = _secrets_in(lines)
     for i in secret:
         lines[i] = lines[i][:1] + REMOVED
     head = [f"{HEAD}{commit}", *(f"{UNTRACKED}{name}" for name in untracked)]
@@ -53,6 +54,17 @@ def uncommitted(root: Path, paths: tuple[str, ...]) -> Uncommitted | None:
     lacks = [f"{len(secret)} lines that look like secrets"] * bool(secret)
     lacks += [f"{len(untracked)} untracked files"] * bool(untracked)
     return Uncommitted(f"{PARTLY}: without {' and '.join(lacks)}" if lacks else KEPT, text)
+
+
+def _secrets_in(lines: list[bytes]) -> list[int]:
+    """Which lines of a patch look like secrets: of a private key all, and what git repeats behind @@ too."""
+    found, in_key = [], False
+    for i, line in enumerate(lines):
+        in_key = in_key or bool(KEY_BEGINS.search(line))
+        if in_key or (line[:1] in (b"+", b"-", b" ", b"@") and SECRETS.search(line)):
+            found.append(i)
+        in_key = in_key and not KEY_ENDS.search(line)
+    return found
 
 
 def read_patch(text: bytes) -> tuple[str, bytes]:
