@@ -21,6 +21,7 @@ from qlcnet.evidence.verdicts import Verdict
 from qlcnet.paths import Project
 from qlcnet.report import build_report
 from qlcnet.report.checks import declared_in
+from qlcnet.report.difference_tables import leak_records
 from qlcnet.report.differences import StudyEvidence, gather
 from qlcnet.report.forest import forest, rank_diagram
 from qlcnet.report.study import read_study
@@ -124,8 +125,12 @@ def test_leakage_is_a_number_where_two_tasks_differ_in_their_folds_alone(tmp_pat
             )
     found = evidence_of(tmp_path, params).leaks
     assert {(one.ungrouped, one.grouped) for one in found} == {("leaky", "clean")}
+    assert [one.model for one in found[:: len(found) // 2]] == list(params.models), "in the order of params.yaml"
+    records = list(leak_records(evidence_of(tmp_path, params)))
     accuracy = next(one.found for one in found if one.metric == "accuracy" and one.model == "hybrid")
     assert isinstance(accuracy, ImageDifference)
+    (stated,) = [one for one in records if one["metric"] == "accuracy" and one["model"] == "hybrid"]
+    assert stated["difference"] == pytest.approx(accuracy.difference, abs=1e-6)
     index = np.arange(len(labels))
     assert accuracy.difference == pytest.approx((index % 2 == 0).mean() - (index % 3 == 0).mean())
     assert accuracy.interval.low > 0

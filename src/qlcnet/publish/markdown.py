@@ -48,6 +48,7 @@ def result_page(folder: Path, title: str) -> str:
             lines += ["The paper's claims:", "", *(f"- {_whole(one['sentence'])}" for one in evidence["claims"]), ""]
         header = ["Backbone", "Model", "Fits", *(WORDS.get(name, name) for name in METRICS)]
         lines += [*table(header, [*_models(of_task)]), ""]
+    lines += _leaks(folder / "tables/leaks.csv")
     plots = sorted((folder / "figures").glob("forest-*.svg"))
     if plots:
         lines += [f"![Differences of each pair, with intervals](figures/{plots[0].name})", ""]
@@ -56,6 +57,27 @@ def result_page(folder: Path, title: str) -> str:
     if issues:
         lines += ["How it could be wrong:", "", *(f"- {row['code']}, {row['title']}: {row['found']}" for row in issues)]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _leaks(path: Path) -> list[str]:
+    """What folds that tear groups apart add, where a study has both kinds."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["difference"]]
+    header = ["Folds", "Backbone", "Model", "Metric", "Difference"]
+    rows = [
+        [
+            f"{row['ungrouped']} − {row['grouped']}",
+            row["backbone"],
+            row["model"],
+            WORDS.get(row["metric"], row["metric"]),
+            f"{float(row['difference']):+.4f} ({float(row['low']):+.4f} to {float(row['high']):+.4f})",
+        ]
+        for row in found
+    ]
+    title = "What folds that tear groups apart add (the same networks, paired by image):"
+    return [title, "", *table(header, rows), ""]
 
 
 def write_index(published: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from qlcnet.evidence.claims import Claim
 from qlcnet.evidence.families import Line
+from qlcnet.evidence.image_difference import ImageDifference
 from qlcnet.evidence.sentences import claim_sentence, sentence, standing_sentence
 from qlcnet.evidence.verdicts import Silent
 from qlcnet.report.differences import StudyEvidence
@@ -59,6 +60,23 @@ def pair_records(found: StudyEvidence) -> Iterator[Record]:
                 "p": rounded(verdict.p) if said else None,
                 "verdict": verdict.word,
             }
+
+
+def leak_records(found: StudyEvidence) -> Iterator[Record]:
+    """Rows of tables/leaks.csv: what folds that tear groups apart add, for each model and metric; paired by image."""
+    for leak in found.leaks:
+        said = leak.found if isinstance(leak.found, ImageDifference) else None
+        yield {
+            "ungrouped": leak.ungrouped,
+            "grouped": leak.grouped,
+            "backbone": leak.backbone,
+            "model": leak.model,
+            "metric": leak.metric,
+            "difference": rounded(said.difference) if said else None,
+            "low": rounded(said.interval.low) if said else None,
+            "high": rounded(said.interval.high) if said else None,
+            "p": rounded(said.p) if said and said.p is not None else None,
+        }
 
 
 def claim_records(found: StudyEvidence) -> Iterator[Record]:

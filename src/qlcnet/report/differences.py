@@ -252,7 +252,7 @@ def _leaks(study: Study) -> Iterator[Leak]:
         groups = grouped.images.groups
         if not grouped.is_grouped or ungrouped.is_grouped or groups is None or not _alike(ungrouped, grouped):
             continue
-        for key in ungrouped.results.keys() & grouped.results.keys():
+        for key in (key for key in ungrouped.results if key in grouped.results):
             pair = ungrouped.results[key].oof, grouped.results[key].oof
             for metric in LEAKAGE_METRICS:
                 try:

@@ -13,7 +13,7 @@ from qlcnet.evidence.metrics import METRICS
 from qlcnet.evidence.summary import ModelSummary
 from qlcnet.report.checks import check_records
 from qlcnet.report.content import Context
-from qlcnet.report.difference_tables import claim_records, comparison_records, pair_records
+from qlcnet.report.difference_tables import claim_records, comparison_records, leak_records, pair_records
 from qlcnet.report.duplicates_section import near_duplicate_records
 from qlcnet.report.study import ModelResults, Study
 from qlcnet.report.summary import class_labels, limits, model_entry, rounded
@@ -37,6 +37,7 @@ def csv_tables(context: Context) -> dict[str, str]:
         "claims.csv": as_csv(claim_records(context.differences)),
         "checks.csv": as_csv(check_records(context)),
         "near-duplicates.csv": as_csv(near_duplicate_records(context)),
+        **({"leaks.csv": as_csv(leak_records(context.differences))} if context.differences.leaks else {}),
     }
 
 
