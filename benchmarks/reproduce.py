@@ -3,7 +3,7 @@
 Run: python benchmarks/reproduce.py [--repeats 4] [--keep FOLDER] (about 15 minutes on two cores; a FOLDER that is
 there is gone on with). Fits of 2 s on BreastMNIST (search path QLCNET_DATA): lcnet_050, three heads, two draws of first
 weights, 5 folds, as a base and with one thing changed: the instruction set, the first weights, the learning rate, the
-epochs, the batch size. From these, studies are put together as a user has them: one repeat, three repeats, one repeat
+epochs. From these, studies are put together as a user has them, by drawing fits: one repeat, three repeats, one repeat
 with replicates. Every study is then "recomputed" by each variant and graded as `qlcnet reproduce` grades fits of
 another machine. Printed: the share of studies that are called different, and of single fits outside their range. The
 last line is JSON.
@@ -14,10 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -100,41 +102,47 @@ def fit_all(folder: Path, name: str, repeats: int) -> Path:
     return root / "results" / "folds"
 
 
-def studies(
-    base: Path, folder: Path, models: Sequence[str], size: int, repeats: int
-) -> Iterator[tuple[Path, list[str]]]:
-    """Folders of studies put together from the base, each with the names of its fits."""
-    for first in range(0, repeats - size + 1, size):
-        root, names = folder / f"{'-'.join(models)}-{size}-{first}", []
-        for model in models:
-            for repeat in range(first, first + size):
-                for fold in range(FOLDS):
-                    name = f"{TASK}/{BACKBONE}/{model}/repeat-{repeat}/fold-{fold}"
-                    (root / name).parent.mkdir(parents=True, exist_ok=True)
-                    if not (root / name).exists():
-                        (root / name).symlink_to(base / name, target_is_directory=True)
-                    names.append(name)
-        yield root, names
+Labelled = tuple[str, str]  # name of a fit in a study, and in the base
 
 
-def grade(root: Path, names: Sequence[str], now: Path, spreads: Spreads) -> tuple[Grade, int]:
+def put_together(base: Path, root: Path, models: Sequence[str], size: int, repeats: int, seed: int) -> list[Labelled]:
+    """A folder of a study of `size` repeats: for each fold some fit of the base, drawn without putting back."""
+    drawn = random.Random(seed).sample([(r, f) for r in range(repeats) for f in range(FOLDS)], size * FOLDS)
+    names = []
+    for model in models:
+        for i, (repeat, fold) in enumerate(drawn):
+            name = f"{TASK}/{BACKBONE}/{model}/repeat-{i // FOLDS}/fold-{i % FOLDS}"
+            source = f"{TASK}/{BACKBONE}/{model}/repeat-{repeat}/fold-{fold}"
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).symlink_to(base / source, target_is_directory=True)
+            names.append((name, source))
+    return names
+
+
+def grade(root: Path, names: Sequence[Labelled], now: Path, spreads: Spreads) -> tuple[Grade, int]:
     """The verdict of a study whose fits are made again by a variant; and how many fits are outside their range."""
     fits = []
-    for name in names:
-        pair = [Predictions.read_folder(folder / name) for folder in (root, now)]
+    for name, source in names:
+        pair = [_read(root / name), _read(now / source)]
         then, again = (one.metrics() for one in pair)
         found = FitVerdict(name, Grade.BYTES, "predictions", {key: (then[key], again[key]) for key in then})
-        grade_predictions(found, *pair, lambda name=name: spreads.of(name), True)  # type: ignore[misc]
+        grade_predictions(found, *pair, partial(spreads.of, name), True)
         fits.append(found)
     outside = sum(fit.grade == Grade.DIFFERENT for fit in fits)
     settle(fits)
     return max(fit.grade for fit in fits), outside
 
 
+@cache
+def _read(folder: Path) -> Predictions:
+    return Predictions.read_folder(folder.resolve())
+
+
 def main() -> None:
     """Fit, put together, grade, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--studies", type=int, default=40, help="of each kind, put together from the same fits")
     parser.add_argument("--keep", type=Path, help="where the fits are kept, and found again")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -142,13 +150,14 @@ def main() -> None:
         made = {name: fit_all(folder, name, options.repeats) for name in VARIANTS}
         rows = []
         for kind, (models, size) in STUDIES.items():
-            put_together = [
-                (root, names, Spreads(root))
-                for root, names in studies(made["base"], Path(scratch) / "studies", models, size, options.repeats)
-            ]
+            found_of = []
+            for seed in range(options.studies):
+                root = Path(scratch) / "studies" / f"{kind.replace(' ', '-')}-{seed}"
+                names = put_together(made["base"], root, models, size, options.repeats, seed)
+                found_of.append((root, names, Spreads(root)))
             for variant in list(VARIANTS)[1:]:
-                found = [grade(root, names, made[variant], spreads) for root, names, spreads in put_together]
-                fits = len(put_together[0][1])
+                found = [grade(root, names, made[variant], spreads) for root, names, spreads in found_of]
+                fits = len(found_of[0][1])
                 rows.append(
                     {
                         "study": kind,

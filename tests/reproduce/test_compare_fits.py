@@ -55,3 +55,20 @@ def test_the_first_divergence_is_named_by_epoch(
     assert verdict.divergence.startswith(said)
     assert bool(verdict.divergence) == bool(said)
     assert verdict.grade == (Grade.METRICS if said else Grade.BYTES), "predictions are equal"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "excused", "grade"),
+    [("channels", (), Grade.METRICS), ("rounded", ("inputs",), Grade.METRICS), ("rounded", (), Grade.DIFFERENT)],
+)
+def test_channels_that_were_rounded_otherwise_make_no_fit_different(
+    tmp_path: Path, inputs: str, excused: tuple[str, ...], grade: Grade
+) -> None:
+    """`--from folds` on another kind of CPU: the channels' digest is another, which compare_inputs has said."""
+    then = write_fit(tmp_path / "then", LOSSES, DIGESTS, 1.0)
+    now = write_fit(tmp_path / "now", (0.7, 0.6, 0.51), ("a0", "b1", "c1"), 2.0)
+    for folder, read in ((then, "channels"), (now, inputs)):
+        config = json.loads((folder / CONFIG).read_text())
+        (folder / CONFIG).write_text(json.dumps({**config, "inputs": [{"kind": "quanv", "digest": read}]}))
+    spread = spread_of("folds", {}, "m")
+    assert compare_fit("a/b/c/repeat-0/fold-0", then, now, lambda: spread, excused=excused).grade == grade

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,17 @@ class FitVerdict:
 
 
 def compare_fit(
-    name: str, recorded: Path, recomputed: Path, spread: Callable[[], Spread], partial: Partial | None = None
+    name: str,
+    recorded: Path,
+    recomputed: Path,
+    spread: Callable[[], Spread],
+    partial: Partial | None = None,
+    excused: Collection[str] = (),
 ) -> FitVerdict:
     """The verdict of a fit whose two fold folders are at hand. `spread`: gives that of fits of its model, if asked.
 
-    partial: where the record has a part of the fit; both folders are then of that part.
+    partial: where the record has a part of the fit; both folders are then of that part. excused: keys of config.json
+    that may differ for a reason which is known and named elsewhere.
     """
     files = [file for file in FILES if partial is None or file != WEIGHTS]
     contents = {file: tuple((folder / file).read_bytes() for folder in (recorded, recomputed)) for file in files}
@@ -78,7 +84,7 @@ def compare_fit(
         {metric: (metrics[0][metric], metrics[1][metric]) for metric in names},
         differs=differs,
     )
-    of_fit = [key for key in differs if key.split(".")[0] not in OF_MACHINE]
+    of_fit = [key for key in differs if key.split(".")[0] not in (*OF_MACHINE, *excused)]
     unequal_results = [file for file in unequal if file != CONFIG]
     found.divergence = first_divergence(unequal_results, recorded, recomputed, epoch_of_weights(*configs))
     if of_fit:
@@ -98,14 +104,15 @@ def compare_fit(
             found.notes.append("by digests" if vouched else f"equal in what {partial.origin} has of it: no weights")
         return found
     found.notes.append(f"{', '.join(unequal_results)} differ{'s' * (len(unequal_results) == 1)}")
-    grade_predictions(found, pair[0], pair[1], spread, _is_elsewhere(configs[0], differs))
+    grade_predictions(found, pair[0], pair[1], spread, _is_elsewhere(configs[0], differs, excused))
     return found
 
 
-def _is_elsewhere(then: Mapping[str, Any], differs: Mapping[str, Any]) -> bool:
+def _is_elsewhere(then: Mapping[str, Any], differs: Mapping[str, Any], excused: Collection[str]) -> bool:
     """Whether a fit was recorded on another kind of CPU, device or version than it was made again on, or may have been:
     fits of a time before `computed_on` do not say."""
-    return "computed_on" not in then or any(key.split(".")[0] in ("computed_on", "numerics") for key in differs)
+    explains = ("computed_on", "numerics", *excused)
+    return "computed_on" not in then or any(key.split(".")[0] in explains for key in differs)
 
 
 def grade_predictions(

@@ -51,7 +51,7 @@ def shift(held: Sequence[FitVerdict]) -> tuple[float, str] | None:
     """p that recorded and recomputed losses are exchangeable, and which way they differ; None: too little to matter.
 
     T = sum over models of (mean d)^2 / mean(d^2), d being the differences of a model's fits: of all signs that the d
-    could have, the share with a T as large (tests/reproduce/test_together.py: exact by counting).
+    could have, the share with a T as large (test_signs_are_flipped_as_scipy_does).
     """
     by_model: dict[str, list[float]] = defaultdict(list)
     usual: dict[str, float] = {}

@@ -29,6 +29,7 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
     together: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    rounded: set[str] = field(default_factory=set)  # tasks whose channels differ by rounding alone
     report: list[str] = field(default_factory=list)
     differs: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     basis: list[str] = field(default_factory=list)
