@@ -341,3 +341,15 @@ def test_repeats_that_are_whole_in_the_store_are_linked(tmp_path: Path) -> None:
     assert keep(0, (0, 1)) == [0, 1]
     shutil.rmtree(store.path(grid.specs[0].fingerprint))
     assert keep(2, (0, 1)) == [0, 1], "what is there is not taken out"
+
+
+def test_every_number_of_the_readmes_results_is_one_of_a_published_study() -> None:
+    """Differences, limits and metrics as they stand in docs/results: nobody typed them, and none is of an older state."""
+    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## What was found")[1].split("\n## ")[0]
+    pages = "".join(folder.joinpath("results.md").read_text(encoding="utf-8") for folder in STUDIES)
+    said = re.findall(r"[-+]?\d+\.\d{2,}", section)
+    assert len(said) > 10
+    assert [number for number in said if number not in pages] == []
+    linked = re.findall(r"\]\((docs/results/[^)]+)\)", section)
+    assert {folder.name for folder in STUDIES} <= {Path(link).parts[2] for link in linked if len(Path(link).parts) > 2}
+    assert [link for link in linked if not (REPOSITORY / link).exists()] == []
