@@ -102,13 +102,23 @@ class Lanes:
             lane.stop()
 
 
-def search(lanes: Lanes, units: Sequence[Unit], bar: SearchBar, clock: Clock, flat: bool) -> None:
-    """Settle the slots of all units, one unit after the other; lanes that find none left go on with the next."""
+def search(
+    lanes: Lanes,
+    units: Sequence[Unit],
+    bar: SearchBar,
+    clock: Clock,
+    flat: bool,
+    settled: Callable[[Unit], None] = lambda unit: None,
+) -> None:
+    """Settle the slots of all units, one unit after the other; lanes that find none left go on with the next.
+
+    settled: told after each trial, from a lane's thread.
+    """
 
     def work(lane: Lane) -> None:
         while not lanes.stopping.is_set():
             for unit in units:
-                _run_unit(unit, lane, lanes.stopping, bar, clock, flat)
+                _run_unit(unit, lane, lanes.stopping, bar, clock, flat, settled)
             if all(_is_done(unit) for unit in units):
                 return
             lanes.stopping.wait(POLL_SECONDS)
@@ -117,7 +127,15 @@ def search(lanes: Lanes, units: Sequence[Unit], bar: SearchBar, clock: Clock, fl
     lanes.run(work)
 
 
-def _run_unit(unit: Unit, lane: Lane, stopping: threading.Event, bar: SearchBar, clock: Clock, flat: bool) -> None:
+def _run_unit(
+    unit: Unit,
+    lane: Lane,
+    stopping: threading.Event,
+    bar: SearchBar,
+    clock: Clock,
+    flat: bool,
+    settled: Callable[[Unit], None],
+) -> None:
     objective = TrialFits(unit.bench, lane, [bar])
     while not stopping.is_set() and unit.slots.open_ones() and unit.may_begin(clock, flat):
         trial = unit.slots.take()
@@ -127,6 +145,7 @@ def _run_unit(unit: Unit, lane: Lane, stopping: threading.Event, bar: SearchBar,
         done = unit.slots.storage.get_trial(trial._trial_id)
         fits = list(done.user_attrs.get("fits", ()))
         bar.settled(unit.title, done.number, state, done.value, len(fits), fits)
+        settled(unit)
 
 
 def _is_done(unit: Unit) -> bool:
