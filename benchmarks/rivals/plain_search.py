@@ -1,13 +1,16 @@
 """The search of benchmarks/search.py as one would write it first: Optuna, one process, Lightning, all folds.
 
-Run in the folder of a project: python plain_search.py TRIALS. Images, folds, network, epochs, rates of its params.yaml;
-timm's layers as they come, a DataLoader, torch's SGD, a checkpoint-free Trainer, the accuracy of the last epoch.
+Run in the folder of a project: python plain_search.py TRIALS STARTED, which is when its caller began (seconds of Unix).
+The images, folds, network, epochs and rates of params.yaml there; timm's layers as they come, a DataLoader, torch's SGD,
+a checkpoint-free Trainer, the accuracy of the last epoch.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -48,8 +51,8 @@ class Net(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), self.rate, momentum=0.9)
 
 
-def main(trials: int) -> None:
-    """Search, printing nothing."""
+def main(trials: int, started: float) -> None:
+    """Search; prints [seconds until the first trial begins, seconds a trial] as JSON."""
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     (task, about), tuning, training = next(iter(params["datasets"].items())), params["tuning"], params["training"]
     strides = tuple(params["backbones"]["lcnet_050"]["strides"])
@@ -77,9 +80,12 @@ def main(trials: int) -> None:
         return float(np.mean(values))
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=42)).optimize(objective, trials)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=42))
+    begun = time.time()
+    study.optimize(objective, trials)
+    print(json.dumps([begun - started, (time.time() - begun) / trials]))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), float(sys.argv[2]))

@@ -115,13 +115,21 @@ def search(
     settled: told after each trial, from a lane's thread.
     """
 
+    news = threading.Condition()  # a trial of this process was settled: a lane that waits need not wait out its time
+
+    def tell(unit: Unit) -> None:
+        settled(unit)
+        with news:
+            news.notify_all()
+
     def work(lane: Lane) -> None:
         while not lanes.stopping.is_set():
             for unit in units:
-                _run_unit(unit, lane, lanes.stopping, bar, clock, flat, settled)
-            if all(_is_done(unit) for unit in units):
-                return
-            lanes.stopping.wait(POLL_SECONDS)
+                _run_unit(unit, lane, lanes.stopping, bar, clock, flat, tell)
+            with news:
+                if all(_is_done(unit) for unit in units):
+                    return
+                news.wait(POLL_SECONDS)
 
     _say_who_is_waited_for(units)
     lanes.run(work)
