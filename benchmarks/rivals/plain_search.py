@@ -1,7 +1,7 @@
 """The search of benchmarks/search.py as one would write it first: Optuna, one process, Lightning, all folds.
 
 Run in the folder of a project: python plain_search.py TRIALS STARTED, which is when its caller began (seconds of Unix).
-The images, folds, network, epochs and rates of params.yaml there; timm's layers as they come, a DataLoader, torch's SGD,
+Images, folds, network, epochs and rates are those of params.yaml; timm layers as they come, a DataLoader, SGD of torch,
 a checkpoint-free Trainer, the accuracy of the last epoch.
 """
 
