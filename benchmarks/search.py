@@ -173,8 +173,11 @@ class Rounds:
 
 
 def _run(root: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], cwd=root, check=True, capture_output=True, text=True)
-    return done.stdout
+    # not through a pipe, which what a command leaves behind would hold open for a moment
+    with (root / "said").open("w+") as said:
+        subprocess.run([sys.executable, *arguments], cwd=root, check=True, stdout=said, stderr=subprocess.DEVNULL)
+        said.seek(0)
+        return said.read()
 
 
 def _sources() -> str:
