@@ -20,6 +20,7 @@ from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import data_of
 from qlcnet.grid.grid import DECIDING, channels_of, device_of, plan_grid, weights_digest
 from qlcnet.paths import Project
+from qlcnet.search.cluster_lanes import SharedEngines
 from qlcnet.search.errors import TuningError
 from qlcnet.search.fits import Bench
 from qlcnet.search.inner import InnerProject
@@ -208,7 +209,8 @@ def _lanes(params: Params, root: Path, asked: Asked, units: Sequence[Unit], tria
             count = max(
                 count, auto_workers(asked.trials * len(units), device, needs, copied if device == "cuda" else 0)
             )
-    return [Lane(trials, provenance, costs, asked.scheduler) for _ in range(count)]
+    shared = SharedEngines() if asked.scheduler else None
+    return [Lane(trials, provenance, costs, asked.scheduler, shared) for _ in range(count)]
 
 
 def _record(unit: Unit, task: str, ended: bool = True) -> SearchRecord:
