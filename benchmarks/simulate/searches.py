@@ -19,7 +19,7 @@ from qlcnet.search.pruner import ALPHA, Behind, SeedSpread, compare_on_folds
 from qlcnet.search.space import Setting, Space
 from qlcnet.search.study import Slots
 from qlcnet.search.trials import FoldValue, run_all
-from simulate.cells import Cell, Tally, digest, standard_error
+from simulate.cells import Cell, Tally, digest
 
 TRIALS, IMAGES, POSITIVE = 30, 125, 0.73  # images of an inner fold, and the share of a class, as of BreastMNIST
 GOOD = 2.0  # quality of the best setting
@@ -50,6 +50,18 @@ def value(of: Predictions, metric: str) -> float:
 
 # --- the pruner -----------------------------------------------------------------------------------------------------
 
+_known: dict[int, tuple[np.ndarray, Any]] = {}  # of one simulation: by id of its probabilities, which it keeps alive
+
+
+def remembered(target: np.ndarray, probabilities: np.ndarray) -> Any:
+    """`influence.linearised`, once a network: it is most of the time, and each is compared several times."""
+    if id(probabilities) not in _known:
+        _known[id(probabilities)] = (probabilities, influence.linearised(target, probabilities))
+    return _known[id(probabilities)][1]
+
+
+pruner.linearised = remembered  # type: ignore[attr-defined]
+
 
 def pruner_cells() -> dict[str, Cell]:
     """By folds, metric, spread between weight seeds and spread of the settings' quality."""
@@ -68,6 +80,7 @@ def _pruner_cell(k: int, metric: str, seed_sd: float, image_sd: float, spread: f
     expected = _expected(metric, seed_sd, image_sd)
 
     def one(rng: np.random.Generator) -> Tally:
+        _known.clear()
         folds = [make_fold(rng) for _ in range(k)]
 
         def fitted(quality: float) -> list[Predictions]:
@@ -100,21 +113,29 @@ def _pruner_cell(k: int, metric: str, seed_sd: float, image_sd: float, spread: f
                 kept.append((full, quality))
                 best = max(best, (full, trial), key=lambda pair: pair[0])
         tally["loss"] = expected(max(whole)[1]) - expected(max(kept)[1])
-        return tally
+        # comparisons after 1, 2, … folds share their fits, so errors are of simulations, not of comparisons
+        return tally | {f"{key} squared": tally[key] ** 2 for key in ("dropped", "saved", "loss")}
 
     def summary(sums: Tally, simulations: int) -> dict[str, Any]:
-        shares = {key: sums.get(key, 0.0) / sums["compared"] for key in ("dropped", "dropped without seeds")}
-        fits = TRIALS * k * simulations
+        def mean(key: str, of: float) -> tuple[float, float]:
+            """Of `of` parts a simulation, with its Monte-Carlo error."""
+            each = sums.get(key, 0.0) / simulations
+            variance = max(0.0, sums.get(f"{key} squared", 0.0) / simulations - each**2)
+            return each / of, float(np.sqrt(variance / simulations)) / of
+
+        dropped, saved, loss = mean("dropped", k - 1), mean("saved", TRIALS * k), mean("loss", 1)
         return {
-            "equal_dropped": round(shares["dropped"], 4),
-            "se": round(standard_error(shares["dropped"], sums["compared"]), 4),
-            "equal_dropped_without_seeds": round(shares["dropped without seeds"], 4),
-            "saved": round(sums.get("saved", 0.0) / fits, 3),
-            "saved_less_replicates": round(sums.get("saved", 0.0) / fits - 1 / TRIALS, 3),
-            "loss_of_winner": round(sums.get("loss", 0.0) / simulations, 5),
+            "equal_dropped": round(dropped[0], 4),
+            "se": round(dropped[1], 4),
+            "equal_dropped_without_seeds": round(sums.get("dropped without seeds", 0.0) / sums["compared"], 4),
+            "saved": round(saved[0], 3),
+            "saved_se": round(saved[1], 4),
+            "saved_less_replicates": round(saved[0] - 1 / TRIALS, 3),
+            "loss_of_winner": round(loss[0], 5),
+            "loss_se": round(loss[1], 5),
         }
 
-    return Cell(one, summary, digest(pruner, influence, image_difference), block=20)
+    return Cell(one, summary, f"{digest(pruner, influence, image_difference)}-se", block=20)
 
 
 def _mean(trial: list[Predictions], metric: str) -> float:
@@ -137,7 +158,7 @@ def _expected(metric: str, seed_sd: float, image_sd: float) -> Any:
 
 def noise_cells() -> dict[str, Cell]:
     """Searches in which no setting is better than another: 30 trials, 5 outer folds."""
-    return {f"k = {k}, {metric}": _noise_cell(k, metric) for k in (3, 5) for metric in ("auc_macro", "accuracy")}
+    return {f"k = {k}, {metric}": _noise_cell(k, metric) for k in (3, 4, 5) for metric in ("auc_macro", "accuracy")}
 
 
 def _noise_cell(k: int, metric: str) -> Cell:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import logging
 import sys
 import traceback
@@ -18,6 +20,8 @@ Handler = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit code 0 only when all of it worked; expected errors are one message, not a traceback."""
+    # the interpreter else looks through all of MLflow's and Optuna's objects when it ends, which takes a second
+    atexit.register(gc.freeze)
     parser = build_parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):

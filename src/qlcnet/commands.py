@@ -309,26 +309,33 @@ def reproduce(options: argparse.Namespace) -> int:
 
 
 def tune(options: argparse.Namespace) -> int:
+    project, params, _ = _task(options)
+    scheduler = options.scheduler or params.execution.scheduler
+    if not scheduler:
+        from qlcnet.grid.worker_process import warm_up
+
+        warm_up()  # torch and Optuna are imported side by side
     from qlcnet.search.preset import check_preset, write_preset
     from qlcnet.search.results import PAGE, write_results
-    from qlcnet.search.tracked import tracked
+    from qlcnet.search.tracked import still_running, tracked
     from qlcnet.search.tune import Asked
     from qlcnet.search.tune import tune as search
     from qlcnet.search.words import found_text
     from qlcnet.tracking.backend import brief
+    from qlcnet.tracking.live_searches import LiveSearches
     from qlcnet.tracking.searches import track_searches
 
-    project, params, _ = _task(options)
     if options.write:
         check_preset(options.write, project)  # before hours are spent
     models = tuple(name for name in (options.models or options.model or "").split(",") if name)
     asked = Asked(
         options.task, models, options.backbone, options.trials, _workers(options.workers or params.execution.workers),
-        options.scheduler or params.execution.scheduler, options.storage, options.nested, options.fold,
+        scheduler, options.storage, options.nested, options.fold,
         options.search_seeds, options.minutes, options.stop_when_flat, options.simplest, not options.no_prune,
         tuple(options.lost or ()), options.name,
     )  # fmt: skip
-    found = search(params, project.root, asked)
+    with LiveSearches(project.root) as live:
+        found = search(params, project.root, asked, lambda name, now: live.settled(name, lambda: still_running(now())))
     print(found_text(found))
     folder = write_results(found, project.root)
     print(f"page:     {folder / PAGE}")

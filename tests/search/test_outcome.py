@@ -102,6 +102,19 @@ def test_best_so_far_counts_dropped_trials_as_settled() -> None:
     assert of.best_so_far() == [(1, pytest.approx(0.7)), (2, pytest.approx(0.7)), (3, pytest.approx(0.8))]
 
 
+@pytest.mark.parametrize("folds", [3, 4, 5, 9])
+def test_of_equal_settings_it_is_right_at_four_folds(folds: int) -> None:
+    """As published it is sqrt(k) - 1 times the bias of equal settings, whose folds differ by independent noise."""
+    rng = np.random.default_rng(3)
+    bias, estimated = [], []
+    for values in rng.normal(0.8, 0.02, (300, 30, folds)):
+        trials = [trial(i, tuple(row)) for i, row in enumerate(values.tolist())]
+        winner = max(trials, key=lambda one: one.value)
+        bias.append(winner.value - 0.8)
+        estimated.append(tibshirani_bias(trials, winner))
+    assert np.mean(estimated) / np.mean(bias) == pytest.approx(np.sqrt(folds) - 1, rel=0.06)
+
+
 def test_a_search_is_flat_when_the_last_third_brought_less_than_the_folds_noise() -> None:
     rng = np.random.default_rng(0)
     folds = rng.normal(0, 0.02, 5)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,14 +23,16 @@ from qlcnet.grid.grid import plan_grid
 from qlcnet.grid.in_use import fingerprints_in_use
 from qlcnet.paths import Project
 from qlcnet.search.errors import TuningError
-from qlcnet.search.outcome import outcome_of
+from qlcnet.search.outcome import SearchRecord, outcome_of
 from qlcnet.search.preset import preset_of, write_preset
 from qlcnet.search.results import write_results
-from qlcnet.search.tracked import tracked
+from qlcnet.search.tracked import still_running, tracked
 from qlcnet.search.trial_store import TrialStore
 from qlcnet.search.tune import Asked, Found, tune
 from qlcnet.search.words import found_text
-from qlcnet.tracking.searches import track_searches
+from qlcnet.tracking import live_searches
+from qlcnet.tracking.live_searches import LiveSearches
+from qlcnet.tracking.searches import TrackedSearch, track_searches
 from tests.grid.projects import TASK, make_project
 from tests.tracking.conftest import copy_store
 
@@ -45,6 +49,7 @@ class Searched:
     root: Path
     found: Found
     folder: Path
+    followed: list[SearchRecord]  # as it stood after each settled trial
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +57,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     root = tmp_path_factory.mktemp("searched") / "project"
     params = make_project(root, epochs=1, tuning={"folds": FOLDS, "metric": "accuracy", "space": SPACE})
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    found = tune(params, root, ASKED)
-    return Searched(root, found, write_results(found, root))
+    followed: list[SearchRecord] = []
+    found = tune(params, root, ASKED, lambda search, now: followed.append(now()))
+    return Searched(root, found, write_results(found, root), followed)
 
 
 def test_each_model_has_the_same_budget_in_each_outer_training_part(searched: Searched) -> None:
@@ -184,6 +190,58 @@ def test_one_run_a_search_with_its_trials_below_and_nothing_twice(searched: Sear
         assert "outer_tuned_accuracy" in parent.data.metrics
 
 
+def test_a_search_is_followed_trial_by_trial(searched: Searched) -> None:
+    for one in searched.found.outcomes:
+        counts = [len(record.trials) for record in searched.followed if record.name == one.search.name]
+        assert len(counts) == TRIALS
+        assert counts[-1] == TRIALS
+        assert counts == sorted(counts)
+
+
+def test_trials_are_in_mlflow_while_the_search_runs(
+    searched: Searched, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_searches, "PAUSE", 0.01)
+    root = copy_store(empty_store, tmp_path / "live")
+    outcome = searched.found.outcomes[0]
+    whole = outcome.search
+    client = MlflowClient(f"sqlite:///{root}/mlruns/mlflow.db")
+
+    def seen(status: str, children: int) -> bool:
+        ids = [one.experiment_id for one in client.search_experiments()]
+        runs = client.search_runs(ids)
+        parents = [run.info.status for run in runs if run.data.tags.get("kind") == "search"]
+        return parents == [status] and len(runs) == 1 + children
+
+    def wait_for(status: str, children: int) -> None:
+        end = time.monotonic() + 30
+        while not seen(status, children):
+            assert time.monotonic() < end, f"not {status} with {children}"
+            time.sleep(0.02)
+
+    def stand(trials: int) -> TrackedSearch:
+        return still_running(replace(whole, trials=whole.trials[:trials]))
+
+    def stopped_after_one() -> None:
+        with LiveSearches(root) as live:
+            live.settled(whole.name, lambda: stand(1))
+            wait_for("RUNNING", 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_after_one()
+    assert seen("KILLED", 1)
+    with LiveSearches(root) as live:  # and again: it goes on
+        live.settled(whole.name, lambda: stand(2))
+        wait_for("RUNNING", 2)
+    found = tracked(replace(searched.found, outcomes=(outcome,)), None)
+    assert track_searches(root, found) == 0
+    assert seen("FINISHED", 2)
+    with LiveSearches(root) as live:  # run a third time: nothing was settled, nothing changes
+        live.settled(whole.name, lambda: stand(2))
+    assert seen("FINISHED", 2)
+
+
 # --- the preset -------------------------------------------------------------------------------------------------------
 
 
@@ -248,9 +306,11 @@ def test_the_stage_of_the_docs_runs_and_is_up_to_date_then(searched: Searched) -
     root = searched.root
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stage}))
     dvc = [sys.executable, "-m", "dvc"]
+    # the stage calls `qlcnet`: of the environment that runs the tests
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
     def run(*arguments: str) -> str:
-        return subprocess.run([*dvc, *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+        return subprocess.run([*dvc, *arguments], cwd=root, env=env, check=True, capture_output=True, text=True).stdout
 
     run("init", "--quiet")
     run("repro", "--quiet", "search")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -36,6 +37,13 @@ def worker_context() -> Any:
     context.set_forkserver_preload([PRELOADED])
     _own_the_sockets()
     return context
+
+
+def warm_up() -> None:
+    """Start the forkserver and return at once: it imports for seconds, in which the caller has other things to do."""
+    worker_context()
+    if sys.platform != "win32":
+        multiprocessing.forkserver.ensure_running()
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from qlcnet.grid.engines import engine_for
 from qlcnet.grid.grid import Grid, channels_of
 from qlcnet.grid.keeper import Expected, Keeper
 from qlcnet.grid.run import GridError, Listener, run_grid
+from qlcnet.search.cluster_lanes import SharedEngines
 from qlcnet.search.trial_store import TrialStore
 
 
@@ -73,14 +74,26 @@ def read_predictions(folder: Path, part: int = VALIDATION) -> Predictions:
 
 
 class Lane:
-    """One fit at a time on an engine that stays open. `workers`, `scheduler`: as for `train`, None: one worker here."""
+    """One fit at a time on an engine that stays open: a worker here, or what all lanes share of a cluster.
 
-    def __init__(self, trials: TrialStore, provenance: Mapping[str, Any], costs: Costs, scheduler: str | None) -> None:
+    scheduler, shared: of the cluster; None: a worker of this machine.
+    """
+
+    def __init__(
+        self,
+        trials: TrialStore,
+        provenance: Mapping[str, Any],
+        costs: Costs,
+        scheduler: str | None,
+        shared: SharedEngines | None = None,
+    ) -> None:
         self._trials, self._provenance, self._costs, self._scheduler = trials, provenance, costs, scheduler
+        self._shared = shared
         self._engine: Engine | None = None
         self._of: object = None  # the data that the engine has open
         self._on_event: OnEvent = lambda event: None
         self._stopped = False
+        self._waits_for: Future[FitResult] = Future()  # the fit that runs on a cluster
 
     def fit(
         self, grid: Grid, params: Params, root: Path, fold: int, whole: bool, listeners: Sequence[Listener]
@@ -111,7 +124,7 @@ class Lane:
         try:
             run_grid(
                 [spec],
-                lambda on_event: self._opened(opens, (root, channels_of(params), spec.device), on_event),
+                lambda on_event: self._opened(opens, (root, channels_of(params), spec.device), spec, on_event),
                 keeper,
                 listeners,
             )
@@ -120,20 +133,28 @@ class Lane:
 
     def close(self) -> None:
         """Free the worker."""
-        if self._engine is not None:
+        if self._shared is not None:
+            self._shared.leave(self)
+        elif self._engine is not None:
             self._engine.close()
-            self._engine = None
+        self._engine = None
 
     def stop(self) -> None:
         """End the fit that runs, from another thread; the lane takes no other."""
         self._stopped = True
-        if (engine := self._engine) is not None:
+        if self._shared is not None:
+            self._shared.abort()
+            _settle(self._waits_for, EngineError("the search was stopped"))  # a cluster that was left answers no more
+        elif (engine := self._engine) is not None:
             engine.close(abort=True)
 
-    def _opened(self, opens: Callable[[OnEvent], Engine], of: object, on_event: OnEvent) -> Engine:
+    def _opened(self, opens: Callable[[OnEvent], Engine], of: object, spec: FitSpec, on_event: OnEvent) -> Engine:
         """The engine that is open, if it has this data; else another."""
         if self._stopped:
             raise EngineError("the search was stopped")
+        if self._shared is not None:
+            self._engine = self._shared.opened(self, opens, of, spec.fingerprint, on_event)
+            return _Kept(self, self._engine)
         self._on_event = on_event
         if self._engine is not None and self._of != of:
             self.close()
@@ -144,10 +165,36 @@ class Lane:
     def _relay(self, event: Event) -> None:
         self._on_event(event)
 
+    def _submitted(self, answer: Future[FitResult]) -> Future[FitResult]:
+        """What the lane waits for: of a cluster's answer one that `stop` can end."""
+        if self._shared is None:
+            return answer
+        waits: Future[FitResult] = Future()
+        self._waits_for = waits
+        answer.add_done_callback(lambda done: _settle(waits, done.exception() or done.result()))
+        if self._stopped:
+            _settle(waits, EngineError("the search was stopped"))
+        return waits
+
     def _ended(self, abort: bool) -> None:
-        if abort and self._engine is not None:
+        if not abort or self._engine is None:
+            return
+        if self._shared is not None:  # it is lost, to all lanes
+            self._shared.abort()
+        else:
             self._engine.close(abort=True)
-            self._engine = None
+        self._engine = None
+
+
+def _settle(waits: Future[FitResult], with_what: FitResult | BaseException) -> None:
+    """Unless it is settled: a search can be stopped in the moment in which its fit ends."""
+    try:
+        if isinstance(with_what, BaseException):
+            waits.set_exception(with_what)
+        else:
+            waits.set_result(with_what)
+    except InvalidStateError:
+        pass
 
 
 @dataclass(frozen=True)
@@ -162,7 +209,7 @@ class _Kept:
         return self.engine.workers
 
     def submit(self, spec: FitSpec) -> Future[FitResult]:
-        return self.engine.submit(spec)
+        return self.lane._submitted(self.engine.submit(spec))
 
     def close(self, abort: bool = False) -> None:
         self.lane._ended(abort)

@@ -154,6 +154,9 @@ def tibshirani_bias(trials: Sequence[TrialRecord], winner: TrialRecord) -> float
     """Mean over inner folds of the fold's best value minus the winner's there (Tibshirani and Tibshirani 2009, eq. 5).
 
     Theirs is of errors, which are minimised. A trial that was dropped counts in the folds that it has. It costs no fit.
+    Where equal settings differ by independent normal noise in k folds, it is sqrt(k) - 1 times the bias: a fold's best
+    is ahead by sd x m, the best mean, which is the bias, by sd x m / sqrt(k), with m that of the best of as many normal
+    numbers. So 0.73 of it at 3 folds, right at 4, 1.24 at 5 (test_of_equal_settings_it_is_right_at_four_folds).
     """
     gaps = [
         max(one.values[fold] for one in trials if len(one.values) > fold) - value

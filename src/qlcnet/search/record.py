@@ -24,9 +24,9 @@ STATES: dict[TrialState, State] = {
 
 
 def record_of(
-    slots: Slots, space: Space, task: str, fold: int, seed: int, replicates: int, stopped: str = ""
+    slots: Slots, space: Space, task: str, fold: int, seed: int, replicates: int, stopped: str = "", ended: bool = True
 ) -> SearchRecord:
-    """What a study holds now."""
+    """What a study holds now. ended: with the importance of its keys."""
     attributes = slots.study.user_attrs
     spread = attributes.get(SPREAD)
     return SearchRecord(
@@ -36,7 +36,7 @@ def record_of(
         replicates * space.params.tuning.folds if spread else 0,
         spread["variance"] ** 0.5 if spread else None,
         stopped,
-        _importances(slots.study),
+        _importances(slots.study) if ended else None,
     )  # fmt: skip
 
 

@@ -102,22 +102,48 @@ class Lanes:
             lane.stop()
 
 
-def search(lanes: Lanes, units: Sequence[Unit], bar: SearchBar, clock: Clock, flat: bool) -> None:
-    """Settle the slots of all units, one unit after the other; lanes that find none left go on with the next."""
+def search(
+    lanes: Lanes,
+    units: Sequence[Unit],
+    bar: SearchBar,
+    clock: Clock,
+    flat: bool,
+    settled: Callable[[Unit], None] = lambda unit: None,
+) -> None:
+    """Settle the slots of all units, one unit after the other; lanes that find none left go on with the next.
+
+    settled: told after each trial, from a lane's thread.
+    """
+
+    news = threading.Condition()  # a trial of this process was settled: a lane that waits need not wait out its time
+
+    def tell(unit: Unit) -> None:
+        settled(unit)
+        with news:
+            news.notify_all()
 
     def work(lane: Lane) -> None:
         while not lanes.stopping.is_set():
             for unit in units:
-                _run_unit(unit, lane, lanes.stopping, bar, clock, flat)
-            if all(_is_done(unit) for unit in units):
-                return
-            lanes.stopping.wait(POLL_SECONDS)
+                _run_unit(unit, lane, lanes.stopping, bar, clock, flat, tell)
+            with news:
+                if all(_is_done(unit) for unit in units):
+                    return
+                news.wait(POLL_SECONDS)
 
     _say_who_is_waited_for(units)
     lanes.run(work)
 
 
-def _run_unit(unit: Unit, lane: Lane, stopping: threading.Event, bar: SearchBar, clock: Clock, flat: bool) -> None:
+def _run_unit(
+    unit: Unit,
+    lane: Lane,
+    stopping: threading.Event,
+    bar: SearchBar,
+    clock: Clock,
+    flat: bool,
+    settled: Callable[[Unit], None],
+) -> None:
     objective = TrialFits(unit.bench, lane, [bar])
     while not stopping.is_set() and unit.slots.open_ones() and unit.may_begin(clock, flat):
         trial = unit.slots.take()
@@ -127,6 +153,7 @@ def _run_unit(unit: Unit, lane: Lane, stopping: threading.Event, bar: SearchBar,
         done = unit.slots.storage.get_trial(trial._trial_id)
         fits = list(done.user_attrs.get("fits", ()))
         bar.settled(unit.title, done.number, state, done.value, len(fits), fits)
+        settled(unit)
 
 
 def _is_done(unit: Unit) -> bool:

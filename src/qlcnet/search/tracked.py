@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qlcnet.config import fingerprint
-from qlcnet.search.outcome import Outcome, TrialRecord
+from qlcnet.search.outcome import Outcome, SearchRecord, TrialRecord
 from qlcnet.search.tune import Found
 from qlcnet.search.words import counts_sentence, gain_sentence
 from qlcnet.tracking.searches import TrackedSearch, TrackedTrial
@@ -18,16 +19,9 @@ def tracked(found: Found, folder: Path | None) -> list[TrackedSearch]:
     return [_search(found, one, folder if number == 0 else None) for number, one in enumerate(found.outcomes)]
 
 
-def _search(found: Found, outcome: Outcome, folder: Path | None) -> TrackedSearch:
-    search, default = outcome.search, outcome.search.default
+def still_running(search: SearchRecord) -> TrackedSearch:
+    """What can be told of a search before its end: its settled trials and the best so far."""
     task, backbone, model = search.task, search.backbone, search.model
-    outer = {
-        name: side[one.folds.index(search.fold)]
-        for one in found.nested
-        if (one.model, one.seed) == (model, search.seed)
-        for name, side in ((f"outer_default_{search.metric}", one.default), (f"outer_tuned_{search.metric}", one.tuned))
-    }
-    spread = {} if search.seed_sd is None else {"seed_sd": search.seed_sd}
     return TrackedSearch(
         fingerprint([search.name]),
         f"{backbone} {model}, {task}, fold {search.fold}, seed {search.seed}",
@@ -36,17 +30,39 @@ def _search(found: Found, outcome: Outcome, folder: Path | None) -> TrackedSearc
         | {"metric": search.metric, "folds": str(search.folds), "trials": str(search.asked)}
         | {"outer_fold": str(search.fold)},
         {
-            "task": task, "backbone": backbone, "model": model, "search": found.name, "study": search.name,
-            "settled": counts_sentence(search), "verdict": gain_sentence(outcome),
+            "task": task, "backbone": backbone, "model": model, "study": search.name,
+            "settled": counts_sentence(search),
+        },
+        {},
+        # as they ended: what was logged of the first ones stays right when others come
+        replace(search, trials=tuple(sorted(search.trials, key=lambda one: one.ended))).best_so_far(),
+        [_trial(one, search.metric, {"task": task, "backbone": backbone, "model": model}) for one in search.trials],
+        ended=False,
+    )  # fmt: skip
+
+
+def _search(found: Found, outcome: Outcome, folder: Path | None) -> TrackedSearch:
+    search, default = outcome.search, outcome.search.default
+    shown = still_running(search)
+    outer = {
+        name: side[one.folds.index(search.fold)]
+        for one in found.nested
+        if (one.model, one.seed) == (search.model, search.seed)
+        for name, side in ((f"outer_default_{search.metric}", one.default), (f"outer_tuned_{search.metric}", one.tuned))
+    }
+    spread = {} if search.seed_sd is None else {"seed_sd": search.seed_sd}
+    return replace(
+        shown,
+        tags={
+            **shown.tags, "search": found.name, "verdict": gain_sentence(outcome),
             "winner": str(outcome.winner.number), "chosen": str(outcome.chosen.number),
         },
-        {
+        metrics={
             "value_optimistic": outcome.winner.value, "bias": outcome.bias, "value_without_bias": outcome.corrected,
             "value_default": default.value if default else float("nan"), **spread, **outer,
         },
-        search.best_so_far(),
-        [_trial(one, search.metric, {"task": task, "backbone": backbone, "model": model}) for one in search.trials],
-        folder,
+        folder=folder,
+        ended=True,
     )  # fmt: skip
 
 

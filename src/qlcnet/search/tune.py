@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from qlcnet.fit.store import FoldStore
 from qlcnet.fit.task_data import data_of
 from qlcnet.grid.grid import DECIDING, channels_of, device_of, plan_grid, weights_digest
 from qlcnet.paths import Project
+from qlcnet.search.cluster_lanes import SharedEngines
 from qlcnet.search.errors import TuningError
 from qlcnet.search.fits import Bench
 from qlcnet.search.inner import InnerProject
@@ -37,6 +38,8 @@ from qlcnet.search.study import Slots
 from qlcnet.search.trial_store import TrialStore
 
 log = logging.getLogger("qlcnet")
+# told of each search in which a trial was settled: its name, and what says how it stands. Must return at once.
+Follow = Callable[[str, Callable[[], SearchRecord]], None]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Found:
         return [one for one in self.outcomes if one.search.model == model]
 
 
-def tune(params: Params, root: Path, asked: Asked) -> Found:
+def tune(params: Params, root: Path, asked: Asked, follow: Follow = lambda search, now: None) -> Found:
     """Settle the trials that were asked for, in whichever processes, and say what was found. Raises TuningError.
 
     Run again it goes on; what is settled stays. `tuning` of params.yaml says what is searched.
@@ -94,11 +97,15 @@ def tune(params: Params, root: Path, asked: Asked) -> Found:
     benches = _benches(params, root, asked, spaces, trials)
     units = [_unit(params, root, asked, bench, fold, seed) for (fold, _, seed), bench in benches.items()]
     title = f"{asked.task}, {', '.join(models)}"
-    settled = sum(len(unit.slots.settled()) for unit in units)
-    bar = SearchBar(title, asked.trials * len(units), settled, params.tuning.folds, params.tuning.metric)
+    done = sum(len(unit.slots.settled()) for unit in units)
+    bar = SearchBar(title, asked.trials * len(units), done, params.tuning.folds, params.tuning.metric)
     lanes = Lanes(_lanes(params, root, asked, units, trials))
+
+    def settled(unit: Unit) -> None:
+        follow(unit.slots.name, lambda: _record(unit, asked.task, ended=False))
+
     try:
-        search(lanes, units, bar, Clock(asked.minutes), asked.flat)
+        search(lanes, units, bar, Clock(asked.minutes), asked.flat, settled)
         records = [_record(unit, asked.task) for unit in units]
         outcomes = [_outcome(record, params, asked) for record in records]
         nested = _nested(params, asked, units, outcomes, lanes, bar) if asked.nested else []
@@ -202,11 +209,12 @@ def _lanes(params: Params, root: Path, asked: Asked, units: Sequence[Unit], tria
             count = max(
                 count, auto_workers(asked.trials * len(units), device, needs, copied if device == "cuda" else 0)
             )
-    return [Lane(trials, provenance, costs, asked.scheduler) for _ in range(count)]
+    shared = SharedEngines() if asked.scheduler else None
+    return [Lane(trials, provenance, costs, asked.scheduler, shared) for _ in range(count)]
 
 
-def _record(unit: Unit, task: str) -> SearchRecord:
-    return record_of(unit.slots, unit.bench.space, task, unit.fold, unit.seed, unit.replicates, unit.stopped)
+def _record(unit: Unit, task: str, ended: bool = True) -> SearchRecord:
+    return record_of(unit.slots, unit.bench.space, task, unit.fold, unit.seed, unit.replicates, unit.stopped, ended)
 
 
 def _outcome(record: SearchRecord, params: Params, asked: Asked) -> Outcome:

@@ -1,7 +1,7 @@
 """Searches in the tracking store: one run a search, one child a settled trial, found by fingerprint, never doubled.
 
 Like the runs of fits they are a projection: whoever calls this adds what the store lacks, so that it does not matter
-which of the processes of a search comes to its end, or how often.
+which of the processes of a search comes to its end, or how often. While a search runs, live_searches.py calls it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from qlcnet.tracking import content
 from qlcnet.tracking.backend import open_backend
-from qlcnet.tracking.projection import FAILED, FINISHED, KILLED, METRICS_A_BATCH, RUNS_A_SEARCH
+from qlcnet.tracking.owner import OWNER, me
+from qlcnet.tracking.projection import FAILED, FINISHED, KILLED, METRICS_A_BATCH, RUNNING, RUNS_A_SEARCH
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -40,7 +41,10 @@ class TrackedTrial:
 
 @dataclass(frozen=True)
 class TrackedSearch:
-    """A search. fingerprint: of its name. metric: of the folds. best_so_far: (settled trials, value). folder: files."""
+    """A search. fingerprint: of its name. metric: of the folds. best_so_far: (settled trials, value). folder: files.
+
+    ended: False while it runs: its metrics, files and verdict come at its end.
+    """
 
     fingerprint: str
     name: str
@@ -50,20 +54,30 @@ class TrackedSearch:
     metrics: Mapping[str, float]
     best_so_far: Sequence[tuple[int, float]]
     trials: Sequence[TrackedTrial]
-    folder: Path | None
+    folder: Path | None = None
+    ended: bool = True
 
 
 def track_searches(root: Path, searches: Sequence[TrackedSearch]) -> int:
     """Add what the store lacks of these searches; returns how many runs were made. Raises TrackingError."""
     backend = open_backend(root)
-    return sum(_track(backend, one) for one in searches)
+    return sum(track_search(backend, one) for one in searches)
 
 
-def _track(backend: Backend, search: TrackedSearch) -> int:
+def end_search(backend: Backend, fingerprint: str) -> None:
+    """Give the run of a search that this process was writing, and that did not come to its end, the status KILLED."""
+    with backend.lock():
+        for run in _search(backend, f"tags.fingerprint = '{fingerprint}' AND tags.kind = 'search'"):
+            if run.info.status == RUNNING and run.data.tags.get(OWNER) == me():
+                backend.client.set_terminated(run.info.run_id, KILLED)
+
+
+def track_search(backend: Backend, search: TrackedSearch) -> int:
+    """Add what the store lacks of one search; returns how many runs were made."""
     made = 0
     with backend.lock():  # finding and making are one step: processes of a search end side by side
         found = _search(backend, f"tags.fingerprint = '{search.fingerprint}' AND tags.kind = 'search'")
-        tags = {**search.tags, "kind": "search", "fingerprint": search.fingerprint, **_source(search)}
+        tags = {**search.tags, "kind": "search", "fingerprint": search.fingerprint, OWNER: me(), **_source(search)}
         if found:
             parent = found[0].info.run_id
         else:
@@ -74,8 +88,14 @@ def _track(backend: Backend, search: TrackedSearch) -> int:
             if str(trial.number) not in there:
                 _add(backend, parent, search, trial)
                 made += 1
-        if made or not found:
-            _finish(backend, parent, search, {name: value for name, value in tags.items() if name not in ("kind",)})
+        tags.pop("kind")
+        status = found[0].info.status if found else RUNNING
+        if search.ended and (made or status != FINISHED):
+            _finish(backend, parent, search, tags)
+        elif not search.ended and made:
+            _log(backend, parent, search, tags)
+            if status != RUNNING:  # it was stopped, or had come to its end with fewer trials
+                backend.client.update_run(parent, status=RUNNING)
     return made
 
 
@@ -97,6 +117,14 @@ def _add(backend: Backend, parent: str, search: TrackedSearch, trial: TrackedTri
 
 
 def _finish(backend: Backend, parent: str, search: TrackedSearch, tags: Mapping[str, str]) -> None:
+    now = _log(backend, parent, search, tags)
+    if search.folder is not None:
+        backend.client.log_artifacts(parent, str(search.folder))
+    backend.client.set_terminated(parent, FINISHED, end_time=now or None)
+
+
+def _log(backend: Backend, parent: str, search: TrackedSearch, tags: Mapping[str, str]) -> int:
+    """Metrics, the best so far and tags; returns when the last trial ended."""
     from mlflow.entities import Metric, RunTag
 
     moments = [moment for trial in search.trials if (moment := _milliseconds(trial.ended))]
@@ -111,9 +139,7 @@ def _finish(backend: Backend, parent: str, search: TrackedSearch, tags: Mapping[
     backend.client.log_batch(
         parent, tags=[RunTag(name, value[: content.LONGEST_VALUE]) for name, value in tags.items()]
     )
-    if search.folder is not None:
-        backend.client.log_artifacts(parent, str(search.folder))
-    backend.client.set_terminated(parent, FINISHED, end_time=now or None)
+    return now
 
 
 def _create(
