@@ -344,7 +344,7 @@ def test_repeats_that_are_whole_in_the_store_are_linked(tmp_path: Path) -> None:
 
 
 def test_every_number_of_the_readmes_results_is_one_of_a_published_study() -> None:
-    """Differences, limits and metrics as they stand in docs/results: nobody typed them, and none is of an older state."""
+    """Differences, limits and metrics as they stand in docs/results: none is of an older state."""
     section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## What was found")[1].split("\n## ")[0]
     pages = "".join(folder.joinpath("results.md").read_text(encoding="utf-8") for folder in STUDIES)
     said = re.findall(r"[-+]?\d+\.\d{2,}", section)

@@ -103,7 +103,10 @@ def compare_fit(
             found.basis = f"predictions and history of {partial.origin}"
             found.notes.append("by digests" if vouched else f"equal in what {partial.origin} has of it: no weights")
         return found
-    found.notes.append(f"{', '.join(unequal_results)} differ{'s' * (len(unequal_results) == 1)}")
+    of_all = len(unequal_results) == len(FILES) - 1
+    found.notes.append(
+        "all files differ" if of_all else f"{', '.join(unequal_results)} differ{'s' * (len(unequal_results) == 1)}"
+    )
     grade_predictions(found, pair[0], pair[1], spread, _is_elsewhere(configs[0], differs, excused))
     return found
 

@@ -90,7 +90,10 @@ def _sections(verdict: Verdict) -> Iterator[tuple[str, list[str]]]:
         "Images, folds and channels": verdict.inputs,
         "Verdicts that changed": list(verdict.conclusion.changes),
         "Numbers of the report that differ": verdict.report,
-        "Then and now": [f"{name}: {then} then, {now} now" for name, (then, now) in verdict.differs.items()],
+        "Then and now": [
+            f"{name}: {'none' if then is None else then} then, {'none' if now is None else now} now"
+            for name, (then, now) in verdict.differs.items()
+        ],
         "Stands on": verdict.basis,
         "Not checked": verdict.unchecked,
     }
