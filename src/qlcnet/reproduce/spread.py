@@ -2,7 +2,8 @@
 
 A fit on another kind of CPU, or with other versions, gives other last bits, and training makes them larger. It is
 consistent where it is no farther from the recorded one than 95 % of pairs of fits of the same model are from each
-other. Pairs are of replicates (the same images and order, other first weights), else of repeats, else of folds.
+other. Pairs are of replicates (the same images and order, other first weights), else of repeats, else of folds: of the
+first of these of which there are FEWEST.
 
 How far apart two fits are is one number, so that several metrics do not add up their false alarms: the largest ratio of
 a criterion's distance to what is usual for the model (its mean over pairs; a few pairs are drawn towards the mean of
@@ -175,7 +176,7 @@ class Spreads:
     def _compute(self, task: str, model: str) -> Spread:
         folder = self.results / task
         own, models = folder / model, sorted(p for p in folder.glob("*/*") if p.is_dir() and fold_folders(p))
-        kind = next(kind for kind, pairs_of in KINDS.items() if pairs_of(own) or kind == "folds")
+        kind = next(kind for kind, pairs_of in KINDS.items() if len(pairs_of(own)) >= FEWEST or kind == "folds")
         pairs = {path.relative_to(folder).as_posix(): KINDS[kind](path) for path in models}
         if len(pairs[model]) >= ENOUGH:
             pairs = {model: pairs[model]}
