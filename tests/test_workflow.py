@@ -77,8 +77,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training = {"epochs": 1, "batch_size": 32, "learning_rate": 0.01}
     project(folder, small("digits", DIGITS, circuits={}, models=models, training=training))
     shutil.copy(ROOT / "Makefile", folder)
-    (folder / "reproductions").mkdir()  # a dependency of the report, which git leaves out where it is empty
-    shutil.copy(ROOT / "reproductions" / "README.md", folder / "reproductions")
     run("dvc", "repro", cwd=folder)
     run("git", "add", "-A", cwd=folder)
     run("git", "commit", "-qm", "a study", cwd=folder, **SOMEBODY)
