@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from qlcnet.fit.fold_folder import CONFIG, FILES, PREDICTIONS, WEIGHTS
+from qlcnet.publish import rebuild
 from qlcnet.publish.repeats import repeat_file
 from qlcnet.reproduce.compare_fits import FitVerdict, compare_fit
 from qlcnet.reproduce.from_published import (
@@ -119,7 +120,7 @@ def test_predictions_that_their_digest_does_not_vouch_for(published: Path, recor
 def test_verdicts_follow_the_recomputed_predictions(published: Path, recorded: Recorded, tmp_path: Path) -> None:
     folder, partial = folder_of(published, "spots-study"), recorded.partial[FIT]
     same = partial.reduce(published / "results/folds" / FIT, tmp_path / "same")
-    conclusion = conclusion_of(folder, recorded, {FIT: same}, "basis")
+    conclusion = conclusion_of(folder, rebuild(folder), recorded, {FIT: same}, "basis")
     assert conclusion.same
     assert conclusion.said > 0
     hybrids = [fit for fit in recorded.partial if "/hybrid/" in fit]
@@ -132,7 +133,7 @@ def test_verdicts_follow_the_recomputed_predictions(published: Path, recorded: R
             arrays["target"]
         ]
         save_file(arrays, swapped[fit] / PREDICTIONS)
-    conclusion = conclusion_of(folder, recorded, swapped, "basis")
+    conclusion = conclusion_of(folder, rebuild(folder), recorded, swapped, "basis")
     assert not conclusion.same
     assert any("hybrid" in line for line in conclusion.changes)
 
@@ -140,11 +141,11 @@ def test_verdicts_follow_the_recomputed_predictions(published: Path, recorded: R
 def test_a_published_number_that_its_predictions_do_not_give(published: Path, tmp_path: Path) -> None:
     folder = tmp_path / "spots-study"
     shutil.copytree(folder_of(published, "spots-study"), folder)
-    assert contradictions_of(folder) == []
+    assert contradictions_of(folder, rebuild(folder)) == []
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics["spots"]["lcnet_050"]["hybrid"]["accuracy"] += 0.01
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    (line,) = contradictions_of(folder)
+    (line,) = contradictions_of(folder, rebuild(folder))
     assert line.startswith("docs/results/spots-study/metrics.json: spots.lcnet_050.hybrid.accuracy is")
 
 

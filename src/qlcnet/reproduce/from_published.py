@@ -12,7 +12,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from qlcnet.fit.fold_folder import CONFIG, PREDICTIONS, TEST, path_in_task
-from qlcnet.publish import FITS, read_published, rebuild
+from qlcnet.paths import Project
+from qlcnet.publish import FITS, read_published
 from qlcnet.publish.repeats import steps_of
 from qlcnet.publish.rounding import EXACT
 from qlcnet.report.predictions import SCORED_PART
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def folder_of(project: Path, name: str) -> Path:
     """Where a commit has a published study. Raises ReproduceError where it has none of that name."""
-    published = project / "docs" / "results"
+    published = Project(project).published
     if not (published / name / FITS).is_dir():
         known = ", ".join(sorted(path.parent.name for path in published.glob(f"*/{FITS}"))) or "nothing"
         raise ReproduceError(f"--study {name}: the commit has no docs/results/{name} with fits; published is: {known}")
@@ -38,7 +39,7 @@ def folder_of(project: Path, name: str) -> Path:
 def same_study_as(project: Path) -> Path | None:
     """The published study whose params.yaml is that of the project itself; None where there is none."""
     wanted = (project / "params.yaml").read_bytes()
-    for params in sorted((project / "docs" / "results").glob("*/params.yaml")):
+    for params in sorted(Project(project).published.glob("*/params.yaml")):
         if params.read_bytes() == wanted and (params.parent / FITS).is_dir():
             return params.parent
     return None
@@ -75,27 +76,28 @@ def take_published(recorded: Recorded, folder: Path) -> None:
             recorded.origins[path] = origin
 
 
-def conclusion_of(folder: Path, recorded: Recorded, made: Mapping[str, Path], basis: str) -> Conclusion:
+def conclusion_of(
+    folder: Path, rebuilt: Mapping[str, str], recorded: Recorded, made: Mapping[str, Path], basis: str
+) -> Conclusion:
     """The study's verdicts, from published predictions with those of `made`, as Partial keeps them, in their place.
 
-    Both sides are computed by today's code, so that a sentence that is worded otherwise now is no change.
+    rebuilt: texts of the study's files by their names, as publish.rebuild gives them. Both sides are computed by
+    today's code, so that a sentence that is worded otherwise now is no change.
     """
     then, now = (recorded.root / "rebuilt" / name for name in ("then.json", "now.json"))
     then.parent.mkdir(exist_ok=True)
-    then.write_text(rebuild(folder)["summary.json"], encoding="utf-8")
+    then.write_text(rebuilt["summary.json"], encoding="utf-8")
     equal = all(_bytes(path) == _bytes(recorded.project.fits / fit) for fit, path in made.items())
     now.write_text(then.read_text(encoding="utf-8") if equal else _summary_with(_read(folder), made), encoding="utf-8")
     return compare_conclusions(then, now, basis)
 
 
-def contradictions_of(folder: Path) -> list[str]:
+def contradictions_of(folder: Path, rebuilt: Mapping[str, str]) -> list[str]:
     """Numbers of the published summary.json and metrics.json that the published predictions do not give."""
     found = []
-    for name, text in rebuild(folder).items():
-        if name not in ("summary.json", "metrics.json"):
-            continue
+    for name in ("summary.json", "metrics.json"):
         stated = json.loads((folder / name).read_text(encoding="utf-8"))
-        then, now = (dict(numbers_of(c.get("tasks", c))) for c in (stated, json.loads(text)))
+        then, now = (dict(numbers_of(c.get("tasks", c))) for c in (stated, json.loads(rebuilt[name])))
         found += [
             f"docs/results/{folder.name}/{name}: {leaf} is {value}, its predictions give {now[leaf]}"
             for leaf, value in then.items()

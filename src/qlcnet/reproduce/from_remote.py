@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from qlcnet.reproduce.lock import LOCAL_CONFIG, dvc_config
 from qlcnet.reproduce.workplace import Workplace
 
-CONFIG, LOCAL = "config", "config.local"
 REMOTE = re.compile(r"""^'?remote "(.+)"'?$""")  # DVC quotes the names of sections in its own way
 
 
 def remote_of(root: Path) -> str | None:
     """Name of the remote that DVC fetches from in the project of `root`; None where none is configured."""
-    config = _config_of(root)
+    config = dvc_config(root)
     names = [match[1] for section in config.sections() if (match := REMOTE.match(section))]
     default: str = config.get("core", "remote", fallback=names[0] if len(names) == 1 else "")
     return default if default in names else None
@@ -26,7 +25,7 @@ def fetch_outputs(root: Path, place: Workplace, outputs: Sequence[str]) -> str:
 
     The clone is given the project's addresses and what it knows of the remotes, in a file that this user alone reads.
     """
-    config, local = _config_of(root), place.clone / ".dvc" / LOCAL
+    config, local = dvc_config(root), place.clone / ".dvc" / LOCAL_CONFIG
     for section in config.sections():
         url = config.get(section, "url", fallback="") if REMOTE.match(section) else ""
         if url and "://" not in url and not Path(url).is_absolute():  # relative to the configuration that names it
@@ -40,9 +39,3 @@ def fetch_outputs(root: Path, place: Workplace, outputs: Sequence[str]) -> str:
     if not code:
         return ""
     return f"DVC's remote {remote_of(root)}: {(said.strip().splitlines() or ['no message'])[-1]}"
-
-
-def _config_of(root: Path) -> configparser.ConfigParser:
-    config = configparser.ConfigParser(interpolation=None)
-    config.read([root / ".dvc" / name for name in (CONFIG, LOCAL)], encoding="utf-8")
-    return config

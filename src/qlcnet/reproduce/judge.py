@@ -9,6 +9,7 @@ from pathlib import Path
 from qlcnet.fit.fold_folder import read_config
 from qlcnet.grid.text import count_text
 from qlcnet.paths import Project
+from qlcnet.publish import rebuild
 from qlcnet.reproduce.compare_fits import compare_fit
 from qlcnet.reproduce.conclusion import (
     Conclusion,
@@ -98,9 +99,10 @@ def _compare_report(place: Workplace, recorded: Recorded, in_part: dict[str, Pat
     """Numbers and verdicts of the report: where all fits are the same, so must they be."""
     again, then = Project(place.clone).results, recorded.project.results
     if recorded.published and (verdict.study or any("report not recomputed" in line for line in verdict.unchecked)):
-        verdict.problems += contradictions_of(recorded.published)
+        rebuilt = rebuild(recorded.published)
+        verdict.problems += contradictions_of(recorded.published, rebuilt)
         basis = f"from {len(in_part)} recomputed fits of {verdict.total}, the others as published, by today's code"
-        verdict.conclusion = conclusion_of(recorded.published, recorded, in_part, basis)
+        verdict.conclusion = conclusion_of(recorded.published, rebuilt, recorded, in_part, basis)
         return
     if any("report not recomputed" in line for line in verdict.unchecked):
         verdict.conclusion = Conclusion(None, "the report was not recomputed")

@@ -15,6 +15,7 @@ import yaml
 from qlcnet.config import ParamsError, load_params, parse_params
 from qlcnet.paths import Project
 
+LOCAL_CONFIG = "config.local"  # of DVC: of this machine, not in git
 DIRECTORY = ".dir"  # ends the checksum of a folder: of its list of files
 
 
@@ -144,13 +145,17 @@ def md5_of(path: Path) -> str:
 
 def cache_of(root: Path) -> Path:
     """DVC's cache of the project in `root`: `cache.dir` of its configuration, else .dvc/cache."""
-    found = root / ".dvc" / "cache"
-    for name in ("config", "config.local"):
-        config = configparser.ConfigParser(interpolation=None)
-        config.read(root / ".dvc" / name, encoding="utf-8")
-        if config.has_option("cache", "dir"):
-            found = (root / ".dvc" / config.get("cache", "dir")).resolve()
-    return found
+    config = dvc_config(root)
+    if config.has_option("cache", "dir"):
+        return (root / ".dvc" / config.get("cache", "dir")).resolve()
+    return root / ".dvc" / "cache"
+
+
+def dvc_config(root: Path) -> configparser.ConfigParser:
+    """DVC's configuration of the project in `root`: what config.local says goes before config."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([root / ".dvc" / name for name in ("config", LOCAL_CONFIG)], encoding="utf-8")
+    return config
 
 
 @dataclass(frozen=True)
